@@ -1,0 +1,272 @@
+"""
+Every error this package raises on purpose.
+
+* :exc:`PenstockError`
+    * :exc:`ProtocolError` -- somebody broke a grammar
+        * :exc:`LocalProtocolError` -- we did: a bug on this side
+        * :exc:`RemoteProtocolError` -- the peer did: its bytes are wrong
+            * :exc:`FrameTooLarge`
+    * :exc:`RequestError` -- the caller asked for something that cannot be
+        * :exc:`RequestTooLarge`
+        * :exc:`Unauthorized`
+        * :exc:`Forbidden`
+        * :exc:`ModelNotFound`
+        * :exc:`IdempotencyClash`
+        * :exc:`NothingToStop`
+    * :exc:`UpstreamError` -- the model endpoint answered, and the answer was no
+        * :exc:`UpstreamUnavailable`
+        * :exc:`UpstreamTimeout`
+        * :exc:`UpstreamRateLimited`
+    * :exc:`LogError` -- the durable log refused
+        * :exc:`StreamNotFound`
+        * :exc:`StreamSealed`
+        * :exc:`Conflict` -- another writer got there first
+        * :exc:`CursorGone` -- the position asked for no longer exists
+        * :exc:`LogUnavailable` -- full, locked, read-only: the cause may pass
+        * :exc:`LogCorrupt` -- what is stored cannot be read
+        * :exc:`LogVersion` -- the file belongs to another version of Penstock
+    * :exc:`Draining` -- the server is going away
+    * :exc:`ConfigError` -- a setting is wrong
+    * :exc:`NoSuchPlugin`
+
+A docstring is the default message. ``code`` is what travels on the wire,
+``status`` is a hint for HTTP, ``retryable`` is the only thing a retry loop may
+look at, ``field`` names what was wrong in a request or in the configuration.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "Conflict",
+    "CursorGone",
+    "Draining",
+    "Forbidden",
+    "FrameTooLarge",
+    "IdempotencyClash",
+    "LocalProtocolError",
+    "LogCorrupt",
+    "LogError",
+    "LogUnavailable",
+    "LogVersion",
+    "ModelNotFound",
+    "NoSuchPlugin",
+    "NothingToStop",
+    "PenstockError",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "RequestError",
+    "RequestTooLarge",
+    "StreamNotFound",
+    "StreamSealed",
+    "Unauthorized",
+    "UpstreamError",
+    "UpstreamRateLimited",
+    "UpstreamTimeout",
+    "UpstreamUnavailable",
+]
+
+
+class PenstockError(Exception):
+    """Something went wrong in Penstock."""
+
+    code: str = "internal"
+    status: int = 500
+    retryable: bool = False
+
+    def __init__(self, message: str = "", *, field: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").partition("\n")[0])
+        self.field = field
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class ProtocolError(PenstockError):
+    """A peer broke a grammar. Never raised bare; see its two children."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side tried to emit something the grammar forbids."""
+
+    code = "bug"
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent bytes that its own dialect does not allow."""
+
+    code = "bad_upstream"
+    status = 502
+
+
+class FrameTooLarge(RemoteProtocolError):
+    """One frame is larger than the limit for frames."""
+
+    code = "frame_too_large"
+
+
+class RequestError(PenstockError):
+    """The request cannot be carried out as it stands."""
+
+    code = "invalid_request"
+    status = 400
+
+
+class RequestTooLarge(RequestError):
+    """The request body is larger than the server accepts."""
+
+    code = "request_too_large"
+    status = 413
+
+
+class Unauthorized(RequestError):
+    """There is no API key in the request, or it is not one of ours."""
+
+    code = "invalid_api_key"
+    status = 401
+
+
+class Forbidden(RequestError):
+    """The API key does not have the scope for this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class ModelNotFound(RequestError):
+    """No upstream serves a model of that name."""
+
+    code = "model_not_found"
+    status = 404
+
+
+class IdempotencyClash(RequestError):
+    """This Idempotency-Key was used before, with another body."""
+
+    code = "idempotency_clash"
+    status = 409
+
+
+class NothingToStop(RequestError):
+    """No answer is under way in this stream."""
+
+    code = "nothing_to_stop"
+    status = 409
+
+
+class UpstreamError(PenstockError):
+    """The upstream refused or failed the request."""
+
+    code = "upstream"
+    status = 502
+
+    def __init__(
+        self, message: str = "", *, field: str | None = None, upstream_status: int = 0,
+        retry_after: float | None = None, body: object = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message, field=field)
+        self.upstream_status = upstream_status
+        self.retry_after = retry_after
+        """Seconds the upstream asked us to wait, if it did."""
+        self.body = body
+        """The upstream's own error object, as decoded JSON, if it sent one."""
+
+
+class UpstreamUnavailable(UpstreamError):
+    """The upstream cannot be reached."""
+
+    code = "upstream_unavailable"
+    retryable = True
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream was silent for longer than its limit."""
+
+    code = "timeout"
+    status = 504
+    retryable = True
+
+
+class UpstreamRateLimited(UpstreamError):
+    """The upstream answered 429."""
+
+    code = "rate_limit_exceeded"
+    status = 429
+    retryable = True
+
+
+class LogError(PenstockError):
+    """The durable log refused."""
+
+    code = "log"
+
+
+class StreamNotFound(LogError):
+    """There is no stream of that name."""
+
+    code = "stream_not_found"
+    status = 404
+
+
+class StreamSealed(LogError):
+    """The stream is sealed; nothing can be appended any more."""
+
+    code = "sealed"
+    status = 409
+
+
+class Conflict(LogError):
+    """Another writer appended first."""
+
+    code = "conflict"
+    status = 409
+    retryable = True
+
+
+class CursorGone(LogError):
+    """The position asked for was trimmed, or belongs to another epoch."""
+
+    code = "cursor_gone"
+    status = 410
+
+
+class LogUnavailable(LogError):
+    """The log cannot be read or written just now."""
+
+    code = "log_unavailable"
+    status = 503
+    retryable = True
+
+
+class LogCorrupt(LogError):
+    """What is stored cannot be read back."""
+
+    code = "log_corrupt"
+
+
+class LogVersion(LogError):
+    """The log was written by another version of Penstock."""
+
+    code = "log_version"
+
+
+class Draining(PenstockError):
+    """The server is shutting down and takes no new work."""
+
+    code = "draining"
+    status = 503
+    retryable = True
+
+
+class ConfigError(PenstockError):
+    """A setting is wrong."""
+
+    code = "config"
+
+
+class NoSuchPlugin(PenstockError, LookupError):
+    """No plugin of that name is installed."""
+
+    code = "no_such_plugin"
+    status = 400

@@ -1,0 +1,166 @@
+"""
+Where streams live: append-only, ordered, durable.
+
+A log stores and counts. Of what an event means it knows one thing only: that an
+answer begins at ``response.started``, because a reader who comes back must be
+able to ask where the answer in which it stands began (:meth:`Log.origin`).
+
+The methods of :class:`Log` are all that a backend must have. What a backend may
+*also* be able to do is a small protocol of its own, asked for with
+``isinstance``. ``penstock.testing.log_suite`` says what they all must keep to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, NamedTuple, Protocol, runtime_checkable
+
+from ..cursor import Cursor
+from ..events import Event
+
+__all__ = ["NEW", "Deletes", "Expires", "Head", "Lists", "Log", "Record", "StreamInfo", "Trims"]
+
+
+class Record(NamedTuple):
+    """An event with its place (``offset``, from 0, dense) and its time (``at``, seconds since 1970)."""
+
+    offset: int
+    at: float
+    event: Event
+
+
+class Head(NamedTuple):
+    """The end of a stream: the cursor after its last record, and whether more may come."""
+
+    cursor: Cursor
+    sealed: bool
+
+
+NEW: Final = Cursor("", 0)
+"""``expect=NEW``: the caller believes that there is no such stream yet."""
+
+
+class Log(Protocol):
+    async def append(
+        self,
+        stream: str,
+        events: Sequence[Event],
+        *,
+        expect: Cursor | None = None,
+        seal: bool = False,
+    ) -> Head:
+        """
+        Append all of ``events`` or none, creating the stream if need be.
+
+        They are durable when this returns, and no reader sees them before. A
+        caller that is cancelled while it waits has still appended.
+        ``expect`` is where the caller believes the end to be (:data:`NEW`: the
+        stream does not exist); if it is elsewhere, nothing is written.
+        No events and ``seal=True`` only seals.
+
+        Raises:
+            Conflict: the end is not at ``expect``.
+            StreamSealed: the stream takes no more.
+            LogUnavailable: nothing was written; the message says why.
+        """
+        ...
+
+    def read(self, stream: str, cursor: Cursor | None = None) -> AsyncIterator[Record]:
+        """
+        Yield what is stored from ``cursor`` (default: the oldest record) on, then stop.
+
+        Raises:
+            StreamNotFound: there is no such stream.
+            CursorGone: ``cursor`` is of another epoch, trimmed, or ahead of the end.
+        """
+        ...
+
+    async def head(self, stream: str) -> Head:
+        """Return the end of the stream. Raises: StreamNotFound."""
+        ...
+
+    async def wait(self, stream: str, head: Head) -> Head:
+        """
+        Return the end once it differs from ``head``.
+
+        Raises:
+            StreamNotFound: there is no such stream, or it was deleted meanwhile.
+        """
+        ...
+
+    async def origin(self, stream: str, offset: int) -> int:
+        """
+        Return the offset of the last ``response.started`` at or before ``offset``.
+
+        Where there is none, the offset of the oldest record.
+        Raises: StreamNotFound.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Make everything durable and let go of the files. Idempotent."""
+        ...
+
+
+class StreamInfo(NamedTuple):
+    """A stream as a list shows it; times in seconds since 1970."""
+
+    name: str
+    head: Head
+    created_at: float
+    updated_at: float
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """A log that can say what it holds."""
+
+    async def streams(
+        self, *, before: str | None = None, limit: int = 100, sealed: bool | None = None
+    ) -> list[StreamInfo]:
+        """
+        Return up to ``limit`` streams, the youngest first.
+
+        ``before`` is the name of the last stream of the page before;
+        ``sealed`` keeps only those that are, or are not.
+        Raises: StreamNotFound (``before`` is unknown).
+        """
+        ...
+
+
+@runtime_checkable
+class Deletes(Protocol):
+    """A log that can forget a whole stream at once."""
+
+    async def delete(self, stream: str) -> None:
+        """Forget the stream; its readers get StreamNotFound. Raises: StreamNotFound."""
+        ...
+
+
+@runtime_checkable
+class Trims(Protocol):
+    """A log that can forget the beginning of a stream."""
+
+    async def trim(self, stream: str, before: int) -> int:
+        """
+        Forget records before the last answer that begins at or before offset ``before``.
+
+        Never cuts an answer in two. Returns the offset of what is now the oldest
+        record (the end, if nothing is left; ``before`` at the end of a sealed
+        stream forgets it all). Raises: StreamNotFound.
+        """
+        ...
+
+
+@runtime_checkable
+class Expires(Protocol):
+    """A log that can forget by age."""
+
+    async def expire(self, before: float) -> int:
+        """
+        Forget answers that ended before the time ``before`` (seconds since 1970).
+
+        What is forgotten is spoken of: its cursors raise CursorGone. Returns how
+        many streams lost something.
+        """
+        ...

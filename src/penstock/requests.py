@@ -1,0 +1,86 @@
+"""
+What a caller asks for, whichever dialect it was asked in.
+
+Dialects read their own request bodies into these and write them out again, so
+that any front can start a run on any upstream. What has no name here travels
+in ``extra``, untouched.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, UnsetType, to_builtins
+
+from .events import Extra, MessageAdded
+
+__all__ = ["Decide", "Start", "Stop", "Tool", "ToolChoice", "settings"]
+
+
+class Tool(Struct, frozen=True, omit_defaults=True):
+    """A function the model may ask for. ``parameters`` is a JSON Schema."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] | UnsetType = UNSET
+    strict: bool | UnsetType = UNSET
+    extra: Extra = UNSET
+
+
+class ToolChoice(Struct, frozen=True, omit_defaults=True):
+    """Whether the model may, must or must not call a tool; ``tool`` names the one it must."""
+
+    mode: Literal["auto", "none", "required", "tool"] = "auto"
+    tool: str = ""
+
+
+class Start(Struct, frozen=True, omit_defaults=True):
+    """Begin an answer. Times are seconds."""
+
+    model: str
+    input: tuple[MessageAdded, ...] = ()
+    instructions: str = ""
+    agent: str = ""
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | UnsetType = UNSET
+    output_schema: dict[str, Any] | UnsetType = UNSET
+    """A JSON Schema; the answer is then a data part."""
+    output_name: str = ""
+    """What the schema is called, where a wire wants a name."""
+    choices: int = 1
+    """How many answers to produce side by side."""
+    max_output_tokens: int | UnsetType = UNSET
+    temperature: float | UnsetType = UNSET
+    top_p: float | UnsetType = UNSET
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer."""
+    max_time: float | UnsetType = UNSET
+    """A shorter limit than the server's own."""
+    metadata: dict[str, Any] | UnsetType = UNSET
+    """The caller's own notes, kept with the stream, never sent upstream."""
+    extra: Extra = UNSET
+    """Members of the request body that the canonical model does not name."""
+    extra_dialect: str = ""
+    """The dialect that ``extra`` belongs to; another dialect's writer leaves it out."""
+
+
+class Stop(Struct, frozen=True, omit_defaults=True):
+    """End the answer that is under way."""
+
+    by: str = ""
+
+
+class Decide(Struct, frozen=True, omit_defaults=True):
+    """Answer a review. ``digest`` is the one the review was asked with."""
+
+    call_id: str
+    verdict: Literal["approved", "rejected"]
+    digest: str = ""
+    by: str = ""
+
+
+def settings(start: Start) -> dict[str, Any]:
+    """Return everything in ``start`` but its input, as plain JSON values, for the log."""
+    kept: dict[str, Any] = to_builtins(start)
+    kept.pop("input", None)
+    return kept
