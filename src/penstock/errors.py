@@ -12,11 +12,14 @@ Every error this package raises on purpose.
         * :exc:`Forbidden`
         * :exc:`ModelNotFound`
         * :exc:`IdempotencyClash`
-        * :exc:`NothingToStop`
+        * :exc:`ReviewNotFound`
+        * :exc:`StreamBusy`
+        * :exc:`Overloaded`
     * :exc:`UpstreamError` -- the model endpoint answered, and the answer was no
         * :exc:`UpstreamUnavailable`
         * :exc:`UpstreamTimeout`
         * :exc:`UpstreamRateLimited`
+    * :exc:`AnswerFailed` -- for callers who wait for the whole answer
     * :exc:`LogError` -- the durable log refused
         * :exc:`StreamNotFound`
         * :exc:`StreamSealed`
@@ -37,6 +40,7 @@ look at, ``field`` names what was wrong in a request or in the configuration.
 from __future__ import annotations
 
 __all__ = [
+    "AnswerFailed",
     "ConfigError",
     "Conflict",
     "CursorGone",
@@ -51,12 +55,14 @@ __all__ = [
     "LogVersion",
     "ModelNotFound",
     "NoSuchPlugin",
-    "NothingToStop",
+    "Overloaded",
     "PenstockError",
     "ProtocolError",
     "RemoteProtocolError",
     "RequestError",
     "RequestTooLarge",
+    "ReviewNotFound",
+    "StreamBusy",
     "StreamNotFound",
     "StreamSealed",
     "Unauthorized",
@@ -148,11 +154,26 @@ class IdempotencyClash(RequestError):
     status = 409
 
 
-class NothingToStop(RequestError):
-    """No answer is under way in this stream."""
+class ReviewNotFound(RequestError):
+    """No review of this tool call is pending."""
 
-    code = "nothing_to_stop"
+    code = "review_not_found"
+    status = 404
+
+
+class StreamBusy(RequestError):
+    """An answer is under way in this stream."""
+
+    code = "stream_busy"
     status = 409
+
+
+class Overloaded(RequestError):
+    """The server has as many answers under way as it may."""
+
+    code = "overloaded"
+    status = 503
+    retryable = True
 
 
 class UpstreamError(PenstockError):
@@ -194,6 +215,14 @@ class UpstreamRateLimited(UpstreamError):
     code = "rate_limit_exceeded"
     status = 429
     retryable = True
+
+
+class AnswerFailed(PenstockError):
+    """The answer ended in ``response.failed``; code and status are that event's."""
+
+    def __init__(self, code: str, message: str, *, status: int = 502, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.code, self.status, self.retryable = code, status, retryable
 
 
 class LogError(PenstockError):

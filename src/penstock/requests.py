@@ -14,7 +14,11 @@ from msgspec import UNSET, Struct, UnsetType, to_builtins
 
 from .events import Extra, MessageAdded
 
-__all__ = ["Decide", "Start", "Stop", "Tool", "ToolChoice", "settings"]
+__all__ = ["Decide", "Scope", "Start", "Stop", "Tool", "ToolChoice", "settings"]
+
+
+Scope = Literal["run:write", "run:read", "run:cancel", "admin"]
+"""What an API key may do; ``admin`` may everything."""
 
 
 class Tool(Struct, frozen=True, omit_defaults=True):
@@ -54,6 +58,8 @@ class Start(Struct, frozen=True, omit_defaults=True):
     top_p: float | UnsetType = UNSET
     stop: tuple[str, ...] = ()
     """Texts that end the answer."""
+    keep_open: bool | UnsetType = UNSET
+    """Whether the stream takes messages after this answer; by default only if it has ``tools``."""
     max_time: float | UnsetType = UNSET
     """A shorter limit than the server's own."""
     metadata: dict[str, Any] | UnsetType = UNSET
@@ -61,7 +67,7 @@ class Start(Struct, frozen=True, omit_defaults=True):
     extra: Extra = UNSET
     """Members of the request body that the canonical model does not name."""
     extra_dialect: str = ""
-    """The dialect that ``extra`` belongs to; another dialect's writer leaves it out."""
+    """The one dialect whose upstreams understand ``extra``; empty: it goes to any."""
 
 
 class Stop(Struct, frozen=True, omit_defaults=True):

@@ -1,0 +1,206 @@
+"""
+Every setting, with its sentence.
+
+A value comes from a flag, else from the environment (``PENSTOCK_PORT``), else
+from the file (TOML), else it is the default; :func:`load` remembers which. An
+unknown name is an error that says which one may be meant. Secrets are never
+values: ``env:NAME`` and ``file:/path`` say where they are.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+from msgspec import Meta, Struct, ValidationError, convert, field
+from msgspec.structs import fields
+
+from .errors import ConfigError
+
+__all__ = ["Loaded", "Settings", "UpstreamSettings", "describe", "load", "secret"]
+
+_PREFIX: Final = "PENSTOCK_"
+
+
+class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[upstreams.NAME]``: either ``url`` or ``replay``."""
+
+    dialect: Annotated[str, Meta(description="The wire it speaks.")] = "openai-chat"
+    url: Annotated[str, Meta(description="Base URL, as its own SDK would be given it.")] = ""
+    key: Annotated[str, Meta(description="Where its API key is: env:NAME or file:/path.")] = ""
+    models: Annotated[
+        dict[str, str], Meta(description="Model names callers use -> names it uses; * is any, and the same.")
+    ] = field(default_factory=lambda: {"*": "*"})
+    headers: Annotated[dict[str, str], Meta(description="Further request headers.")] = {}
+    retries: Annotated[int, Meta(description="Tries after the first, before the first byte.", ge=0)] = 2
+    finish_required: Annotated[
+        bool, Meta(description="Whether an answer without a finish reason is truncated (Snowflake: false).")
+    ] = True
+    replay: Annotated[str, Meta(description="A recording, or a folder of them by model name.")] = ""
+    pace: Annotated[float, Meta(description="Frames per second of a replay; 0: no pause.", ge=0)] = 0.0
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Times are seconds, sizes are bytes."""
+
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(description="Port to listen on; 0: any free one.", ge=0, le=65535)] = 8017
+    data: Annotated[str, Meta(description="Folder of the log and the keys.")] = "./penstock-data"
+    durability: Annotated[
+        Literal["process", "power"],
+        Meta(description="What an acknowledged event survives: a killed process, or a power cut too."),
+    ] = "process"
+    commit_window: Annotated[
+        float, Meta(description="How long a commit waits for company.", ge=0, le=0.1)
+    ] = 0.001
+    retention: Annotated[float, Meta(description="How long answers are kept; 0: for ever.", ge=0)] = 0.0
+    default_model: Annotated[str, Meta(description="The model for requests that name no known one.")] = ""
+    upstreams: Annotated[
+        dict[str, UpstreamSettings], Meta(description="Model endpoints; none: the built-in model.")
+    ] = {}
+    max_body: Annotated[int, Meta(description="Largest request body.", ge=1024)] = 32 * 2**20
+    max_runs: Annotated[int, Meta(description="Answers under way at once.", ge=1)] = 10_000
+    max_time: Annotated[float, Meta(description="Longest an answer may take.", gt=0)] = 3600.0
+    idle_timeout: Annotated[float, Meta(description="Longest an upstream may be silent.", gt=0)] = 300.0
+    keepalive: Annotated[float, Meta(description="Silence after which readers get a keepalive.", gt=0)] = 15.0
+    write_timeout: Annotated[
+        float, Meta(description="How long a reader may not read before it is dropped.", gt=0)
+    ] = 60.0
+    drain_time: Annotated[
+        float, Meta(description="How long running answers may go on after SIGTERM.", ge=0)
+    ] = 10.0
+    allowed_hosts: Annotated[
+        tuple[str, ...], Meta(description="Host names accepted beside loopback when there are no keys.")
+    ] = ()
+    allowed_origins: Annotated[
+        tuple[str, ...], Meta(description="Origins of web pages that may call this server.")
+    ] = ()
+
+
+class Loaded(NamedTuple):
+    """Settings, and for each name whence its value came."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def load(
+    flags: Mapping[str, Any], environ: Mapping[str, str], text: str = "", source: str = "penstock.toml"
+) -> Loaded:
+    """
+    Put the settings together.
+
+    Args:
+        flags: what the command line said; None stands for nothing.
+        text: the configuration file's; ``source`` is what errors call it.
+    Raises:
+        ConfigError: a name is unknown or a value is wrong; ``field`` names it.
+    """
+    given: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, values in (
+        (source, _parsed(text, source)),
+        ("environment", _from_environment(environ)),
+        ("flag", {name: value for name, value in flags.items() if value is not None}),
+    ):
+        _check_names(values, Settings, origin)
+        given.update(values)
+        origins.update(dict.fromkeys(values, origin))
+    for name, upstream in given.get("upstreams", {}).items():
+        if isinstance(upstream, dict):
+            _check_names(upstream, UpstreamSettings, source, f"upstreams.{name}.")
+    try:
+        settings = convert(given, Settings, strict=True)
+    except ValidationError as exc:
+        raise ConfigError(f"{source}: {_path(str(exc))}", field=_field(str(exc))) from exc
+    _check_upstreams(settings)
+    return Loaded(settings, {f.name: origins.get(f.name, "default") for f in fields(Settings)})
+
+
+def describe(kind: type[Struct] = Settings) -> dict[str, str]:
+    """Return each setting's sentence by its name."""
+    return {f.name: _sentence(f.type) for f in fields(kind)}
+
+
+def secret(reference: str, environ: Mapping[str, str] = os.environ) -> str:
+    """
+    Return the secret that ``reference`` points to; empty for an empty one.
+
+    Raises:
+        ConfigError: it points nowhere, or is the secret itself.
+    """
+    kind, _, where = reference.partition(":")
+    match kind:
+        case "":
+            return ""
+        case "env" if where:
+            value = environ.get(where)
+            if not value:
+                raise ConfigError(
+                    f"the environment variable {where}, named by a `key`, is not set", field="key"
+                )
+            return value
+        case "file" if where:
+            try:
+                return Path(where).read_text().strip()
+            except OSError as exc:
+                raise ConfigError(f"the file {where}, named by a `key`: {exc.strerror}", field="key") from exc
+        case _:
+            raise ConfigError("a `key` must be env:NAME or file:/path, not the secret itself", field="key")
+
+
+def _parsed(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{source}: {exc}") from exc
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings in ``environ``, in their types; other names there are others' business."""
+    plain = {f.name: f for f in fields(Settings) if f.name != "upstreams"}
+    values: dict[str, Any] = {}
+    for name, setting in plain.items():
+        text = environ.get(_PREFIX + name.upper())
+        if text is None:
+            continue
+        try:
+            listed = text.split(",") if "tuple" in str(setting.type) else text
+            values[name] = convert(listed, setting.type, strict=False)
+        except ValidationError as exc:
+            raise ConfigError(f"{_PREFIX}{name.upper()}: {exc}", field=name) from exc
+    return values
+
+
+def _check_names(values: Mapping[str, Any], kind: type[Struct], origin: str, prefix: str = "") -> None:
+    known = [f.name for f in fields(kind)]
+    for name in values:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {prefix + near[0]!r}?" if near else ""
+            raise ConfigError(f"{origin}: there is no setting {prefix + name!r}{hint}", field=prefix + name)
+
+
+def _check_upstreams(settings: Settings) -> None:
+    for name, upstream in settings.upstreams.items():
+        if bool(upstream.url) == bool(upstream.replay):
+            message = f"upstreams.{name} must have either a `url` or a `replay`"
+            raise ConfigError(message, field=f"upstreams.{name}")
+
+
+def _field(message: str) -> str | None:
+    _, marker, path = message.rpartition("`$.")
+    return path.rstrip("`") if marker else None
+
+
+def _path(message: str) -> str:
+    return message.replace("`$.", "`")
+
+
+def _sentence(annotated: Any) -> str:
+    found = (meta.description for meta in annotated.__metadata__ if isinstance(meta, Meta))
+    return next((sentence for sentence in found if sentence), "")
