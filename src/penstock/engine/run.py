@@ -1,0 +1,185 @@
+"""
+One answer, from the upstream's first byte to the terminal event.
+
+Rule 1: a run belongs to no connection. It holds nothing that is not in its
+stream; killed at any line, recovery reads the stream and ends the answer.
+Rule 2: an answer ends exactly once, whatever happens: even while the log cannot
+be written, the end is tried again until it can.
+Rule 3: a run is interrupted only while it waits for its upstream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from ..errors import (
+    Conflict,
+    LocalProtocolError,
+    LogUnavailable,
+    PenstockError,
+    StreamNotFound,
+    StreamSealed,
+)
+from ..events import (
+    TERMINAL,
+    Event,
+    PartDone,
+    ResponseDone,
+    ResponseFailed,
+    ResponseStarted,
+    StopRequested,
+    Usage,
+)
+from ..grammar import State
+from ..log import Log
+from ..requests import Start
+from ..snapshot import Response, fold
+from .interrupt import Interrupted, Interruptible
+from .upstreams import Source, Upstream
+from .writer import Writer
+
+__all__ = ["Run", "closing", "latest"]
+
+_log = logging.getLogger("penstock.run")
+
+_AGAIN: Final = 1.0
+"""Seconds between two tries to write the end of an answer."""
+
+_BROKEN_OFF: Final = {
+    "idle": ("timeout", "the upstream was silent for longer than the limit `idle_timeout`", True),
+    "max_time": ("max_time", "the answer took longer than the limit `max_time`", False),
+    "drain": ("interrupted", "the server was shut down before the answer was complete", True),
+    "crash": ("interrupted", "the server died before the answer was complete", True),
+}
+"""What an interrupted answer says: code, message, whether to try again."""
+
+_GONE: Final = (Conflict, StreamNotFound, StreamSealed)
+"""The stream is somebody else's now, or nobody's: there is nothing left to write."""
+
+
+class Run:
+    """Produces one response into a stream whose ``response.started`` is written already."""
+
+    def __init__(self, log: Log, writer: Writer, start: Start, response_id: str, *, seal: bool) -> None:
+        self.stream, self.response_id = writer.stream, response_id
+        self.gate = Interruptible()
+        self.touched = self.began = asyncio.get_running_loop().time()
+        """When the upstream was last heard of, and when this began; the loop's clock."""
+        self.max_time = None if start.max_time is UNSET else start.max_time
+        self._log, self._writer, self._start, self._seal = log, writer, start, seal
+        self._upstream_says: dict[str, str] = {}
+
+    async def produce(self, upstream: Upstream, model: str) -> None:
+        """Ask ``upstream`` for ``model`` and record what it says, to the end. Raises nothing of its own."""
+        try:
+            source = await self.gate.wait(upstream.open(replace(self._start, model=model)))
+            try:
+                await self._record(source)
+            finally:
+                await source.aclose()
+        except Interrupted as interrupted:
+            await self._end(interrupted.reason)
+        except _GONE as exc:
+            _log.warning("%s: %s", self.stream, exc)
+        except PenstockError as exc:
+            await self._end("", exc)
+        except Exception:
+            _log.exception("%s: the run broke", self.stream)
+            await self._end("", PenstockError("the server made a mistake; its log says which"))
+
+    async def stop(self, by: str) -> bool:
+        """Write down that the answer is to end, and break off the upstream; False if it has ended."""
+        if self._writer.grammar.response is not State.STOPPING:
+            try:
+                await self._writer.append(StopRequested(by))
+            except (LocalProtocolError, *_GONE):
+                return False
+        self.gate.interrupt("stop")
+        return True
+
+    async def _record(self, source: Source) -> None:
+        clock = asyncio.get_running_loop().time
+        while (events := await self.gate.wait(source.read())) is not None:
+            self.touched = clock()
+            if events and type(events[0]) is ResponseStarted:
+                self._upstream_says = {"id": events[0].response_id, "model": events[0].model}
+                events = events[1:]
+            if not events:
+                continue
+            if isinstance(events[-1], TERMINAL):
+                await self._write_end([*events[:-1], await self._completed(events)])
+                return
+            await self._writer.append(*events)
+        raise PenstockError("the upstream's decoder said no end")
+
+    async def _completed(self, events: Sequence[Event]) -> Event:
+        """Return the terminal event with what only the run knows."""
+        end = events[-1]
+        assert isinstance(end, ResponseDone | ResponseFailed)
+        extra: dict[str, object] = {} if end.extra is UNSET else dict(end.extra)
+        if said := {key: value for key, value in self._upstream_says.items() if value}:
+            extra["upstream"] = said
+        usage = end.usage
+        if usage is UNSET:
+            response = await latest(self._log, self.stream)
+            usage = _estimated(self._start, response, events)
+        return replace(end, usage=usage, extra=extra or UNSET)
+
+    async def _end(self, reason: str, error: PenstockError | None = None) -> None:
+        """End an answer that its upstream did not."""
+        try:
+            response = await latest(self._log, self.stream)
+            if response.end is None:
+                await self._write_end(closing(response, self._start, reason, error))
+        except _GONE as exc:
+            _log.warning("%s: %s", self.stream, exc)
+
+    async def _write_end(self, events: Sequence[Event]) -> None:
+        while True:
+            try:
+                await self._writer.append(*events, seal=self._seal)
+            except LogUnavailable as exc:
+                _log.error("%s: cannot write the end of the answer: %s", self.stream, exc)
+                await asyncio.sleep(_AGAIN)
+            else:
+                return
+
+
+async def latest(log: Log, stream: str) -> Response:
+    """Return the latest response of ``stream``. Raises: StreamNotFound."""
+    head = await log.head(stream)
+    origin = await log.origin(stream, head.cursor.offset)
+    cursor = head.cursor._replace(offset=origin)
+    response = fold([record.event async for record in log.read(stream, cursor)]).response
+    if response is None:
+        raise StreamNotFound(f"no answer has begun in stream {stream!r}")
+    return response
+
+
+def closing(response: Response, start: Start, reason: str, error: PenstockError | None = None) -> list[Event]:
+    """Return the events that end ``response``: it was stopped, or it failed."""
+    usage = _estimated(start, response, ())
+    if reason == "stop":
+        still = [PartDone(key, growing.part) for key, growing in response.parts.items() if not growing.done]
+        return [*still, ResponseDone("cancelled", usage)]
+    if error is not None:
+        body = getattr(error, "body", None)
+        extra = {"status": error.status, **({} if body is None else {"error": body})}
+        return [ResponseFailed(error.code, error.message, error.retryable, usage, extra)]
+    code, message, retryable = _BROKEN_OFF[reason]
+    return [ResponseFailed(code, message, retryable, usage)]
+
+
+def _estimated(start: Start, response: Response, more: Sequence[Event]) -> Usage:
+    """Count tokens the way one does without a tokenizer: four characters each."""
+    asked = len(start.instructions) + sum(len(str(message.parts)) for message in start.input)
+    said = sum(len(delta) for growing in response.parts.values() for delta in growing.deltas)
+    said += sum(len(str(growing.start)) for growing in response.parts.values() if growing.done)
+    said += sum(len(str(event)) for event in more if isinstance(event, PartDone))
+    return Usage(input_tokens=-(-asked // 4), output_tokens=-(-said // 4), source="estimated")
