@@ -1,0 +1,110 @@
+"""
+The ASGI application: the fronts, health, the description of the API.
+
+It can be mounted into somebody else's Starlette or FastAPI application; then
+its lifespan opens the log. Our own server opens it first, to say in one
+sentence what is wrong if it cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from .. import __version__
+from ..dialects import get
+from ..errors import PenstockError
+from .endpoint import answer, routes
+from .fronts import fronts
+from .openapi import description
+from .service import Service
+
+__all__ = ["create_app"]
+
+
+class _NotHere(PenstockError):
+    """There is nothing at this path."""
+
+    code = "not_found"
+    status = 404
+
+
+def create_app(service: Service) -> Starlette:
+    """Return the application around ``service``, which is open, or is opened by its lifespan."""
+    found = fronts()
+    app = Starlette(
+        routes=[
+            Route("/healthz", _healthy, methods=["GET"]),
+            Route("/readyz", _readiness(service), methods=["GET"]),
+            Route("/openapi.json", _described(description(found)), methods=["GET"]),
+            *(route for front in found for route in routes(service, front)),
+        ],
+        middleware=_cors(service.settings.allowed_origins),
+        exception_handlers={HTTPException: _http_error},
+        lifespan=_lifespan(service),
+    )
+    app.state.service = service
+    return app
+
+
+def _lifespan(service: Service) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        if not service.ready:
+            await service.begin()
+        yield
+        await service.drain()
+        await service.aclose()
+
+    return lifespan
+
+
+def _cors(origins: tuple[str, ...]) -> list[Middleware]:
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["authorization", "content-type", "idempotency-key", "last-event-id", "x-api-key"],
+            expose_headers=["location", "penstock-stream", "retry-after"],
+        )
+    ]
+
+
+async def _healthy(request: Request) -> Response:
+    return answer({"status": "ok", "version": __version__})
+
+
+def _readiness(service: Service) -> Callable[[Request], object]:
+    async def ready(request: Request) -> Response:
+        if not service.ready:
+            return answer({"status": "draining"}, 503, {"retry-after": "1"})
+        return answer({"status": "ready", "runs": len(service.runs), "readers": len(service.connections)})
+
+    return ready
+
+
+def _described(document: dict[str, object]) -> Callable[[Request], object]:
+    async def describe(request: Request) -> Response:
+        return answer(document)
+
+    return describe
+
+
+async def _http_error(request: Request, exc: Exception) -> Response:
+    """What Starlette's router says by itself, in our shape."""
+    assert isinstance(exc, HTTPException)
+    error = _NotHere(f"{request.method} {request.url.path}: {exc.detail}")
+    render = get("native").error
+    assert render is not None
+    return Response(render(error), exc.status_code, exc.headers, "application/json")

@@ -1,0 +1,147 @@
+"""
+Sending a stream over ASGI.
+
+The three things that frameworks leave out are our trade: a reader that is gone
+is noticed while there is nothing to send; a reader that has stopped reading is
+dropped after the write timeout; silence is filled with what this dialect's
+clients take for silence. One sweep a second looks after all connections, so
+that an event costs no timer.
+
+A body ends cleanly only if everything was said. Where that cannot be, the
+connection is broken instead, which every client can tell from an end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.types import Receive, Scope, Send
+
+from ..dialects import Wire
+from ..engine.interrupt import Interrupted
+from ..engine.voice import Subscription
+from ..errors import LogError
+
+__all__ = ["TRANSPORT", "Connections", "EventStream"]
+
+TRANSPORT: Final = "penstock.transport"
+"""The ASGI extension in which our server puts the connection's transport."""
+
+_HEADERS: Final = {
+    "cache-control": "no-cache, no-transform",
+    "x-accel-buffering": "no",
+    "x-content-type-options": "nosniff",
+}
+
+
+class EventStream:
+    """An ASGI response: a subscription, sent to its end."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        wire: Wire,
+        connections: Connections,
+        headers: Mapping[str, str],
+        status: int = 200,
+    ) -> None:
+        self.idle_since: float | None = None
+        """Since when there has been nothing to send; the loop's clock."""
+        self.sending_since: float | None = None
+        """Since when the reader has not taken what was sent."""
+        self._subscription, self._wire, self._connections = subscription, wire, connections
+        self._status = status
+        self._headers = {"content-type": wire.framing.media_type, **_HEADERS, **headers}
+        self._scope: Scope = {}
+        self._task: asyncio.Task[Any] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope, self._task = scope, asyncio.current_task()
+        watcher = asyncio.create_task(self._watch(receive))
+        self._connections.add(self)
+        try:
+            headers = [(name.encode(), value.encode()) for name, value in self._headers.items()]
+            await send({"type": "http.response.start", "status": self._status, "headers": headers})
+            await self._send_all(send)
+        except LogError:
+            return  # the stream was deleted or trimmed under this reader: broken off, not ended
+        finally:
+            self._connections.discard(self)
+            self._subscription.close()
+            watcher.cancel()
+
+    def keep_alive(self) -> None:
+        """Fill the silence."""
+        self._subscription.gate.interrupt("silence", sticky=False)
+
+    def break_off(self) -> None:
+        """End without an ending: the reader is to come back."""
+        self._subscription.gate.interrupt("gone")
+
+    def abort(self) -> None:
+        """Drop a reader that does not read."""
+        extension = self._scope.get("extensions", {}).get(TRANSPORT)
+        if extension is not None:
+            extension["transport"].abort()
+        elif self._task is not None:
+            self._task.cancel()
+        self.break_off()
+
+    async def _send_all(self, send: Send) -> None:
+        clock = asyncio.get_running_loop().time
+        subscription = self._subscription
+        while not subscription.ended:
+            self.idle_since = clock()
+            try:
+                data = await subscription.read()
+            except Interrupted as interrupted:
+                if interrupted.reason == "gone":
+                    return
+                data = self._wire.framing.keepalive
+            self.sending_since, self.idle_since = clock(), None
+            await send({"type": "http.response.body", "body": data, "more_body": not subscription.ended})
+            self.sending_since = None
+
+    async def _watch(self, receive: Receive) -> None:
+        """Wait for the reader to leave."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.break_off()
+
+
+class Connections:
+    """All streams being sent by this process."""
+
+    def __init__(self, keepalive: float, write_timeout: float) -> None:
+        """Times in seconds."""
+        self._keepalive, self._write_timeout = keepalive, write_timeout
+        self._open: set[EventStream] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, stream: EventStream) -> None:
+        self._open.add(stream)
+
+    def discard(self, stream: EventStream) -> None:
+        self._open.discard(stream)
+
+    async def watch(self) -> None:
+        """Look after all connections until cancelled."""
+        clock = asyncio.get_running_loop().time
+        interval = min(1.0, self._keepalive / 4, self._write_timeout / 4)
+        while True:
+            await asyncio.sleep(interval)
+            now = clock()
+            for stream in list(self._open):
+                if stream.idle_since is not None and now - stream.idle_since >= self._keepalive:
+                    stream.keep_alive()
+                elif stream.sending_since is not None and now - stream.sending_since >= self._write_timeout:
+                    stream.abort()
+
+    def break_off(self) -> None:
+        """End all of them without an ending."""
+        for stream in list(self._open):
+            stream.break_off()
