@@ -18,7 +18,18 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 from ..cursor import Cursor
 from ..events import Event
 
-__all__ = ["NEW", "Deletes", "Expires", "Head", "Lists", "Log", "Record", "StreamInfo", "Trims"]
+__all__ = [
+    "NEW",
+    "Deletes",
+    "Expires",
+    "Head",
+    "Lists",
+    "Log",
+    "Record",
+    "StreamInfo",
+    "Trims",
+    "read_all",
+]
 
 
 class Record(NamedTuple):
@@ -69,9 +80,24 @@ class Log(Protocol):
         """
         Yield what is stored from ``cursor`` (default: the oldest record) on, then stop.
 
+        :func:`read_all` is this, for any log that has :meth:`batch`.
+        Raises: StreamNotFound, CursorGone, as :meth:`batch` does.
+        """
+        ...
+
+    async def batch(self, stream: str, cursor: Cursor | None, limit: int = 1000) -> list[Record]:
+        """
+        Return up to ``limit`` records from ``cursor`` (None: the oldest record) on.
+
+        They follow each other without a gap. There may be fewer than asked for;
+        none means the end. A cursor's ``frame`` is its reader's business: the
+        record that it stands in comes whole.
+
         Raises:
             StreamNotFound: there is no such stream.
-            CursorGone: ``cursor`` is of another epoch, trimmed, or ahead of the end.
+            CursorGone: ``cursor`` is of another epoch, trimmed, or ahead of the end;
+                or it is None and everything there was has been forgotten.
+            LogCorrupt: what is stored there cannot be read back.
         """
         ...
 
@@ -81,7 +107,7 @@ class Log(Protocol):
 
     async def wait(self, stream: str, head: Head) -> Head:
         """
-        Return the end once it differs from ``head``.
+        Return the end once it differs from ``head``; at once, if it does already.
 
         Raises:
             StreamNotFound: there is no such stream, or it was deleted meanwhile.
@@ -98,8 +124,21 @@ class Log(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Make everything durable and let go of the files. Idempotent."""
+        """
+        Make everything durable and let go of the files. Idempotent.
+
+        Whoever waits, and whoever comes later, gets LogUnavailable.
+        """
         ...
+
+
+async def read_all(log: Log, stream: str, cursor: Cursor | None = None) -> AsyncIterator[Record]:
+    """Yield what is stored from ``cursor`` on, a batch at a time: see :meth:`Log.read`."""
+    epoch = cursor.epoch if cursor else (await log.head(stream)).cursor.epoch
+    while records := await log.batch(stream, cursor):
+        for record in records:
+            yield record
+        cursor = Cursor(epoch, records[-1].offset + 1)
 
 
 class StreamInfo(NamedTuple):
@@ -147,7 +186,7 @@ class Trims(Protocol):
 
         Never cuts an answer in two. Returns the offset of what is now the oldest
         record (the end, if nothing is left; ``before`` at the end of a sealed
-        stream forgets it all). Raises: StreamNotFound.
+        stream forgets it all). Raises: StreamNotFound, LogUnavailable.
         """
         ...
 
@@ -160,7 +199,11 @@ class Expires(Protocol):
         """
         Forget answers that ended before the time ``before`` (seconds since 1970).
 
-        What is forgotten is spoken of: its cursors raise CursorGone. Returns how
-        many streams lost something.
+        An answer reaches to where the next one starts, the last one to the end.
+        A stream whose last record is that old loses everything and is sealed; what
+        stays of it says so: its cursors raise CursorGone. That goes too once it is
+        older than ``before`` by :data:`~penstock.log.stream.REMEMBERED`.
+        Returns how many streams lost something.
+        Raises: LogUnavailable.
         """
         ...
