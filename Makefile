@@ -1,0 +1,51 @@
+# One command each. They make the environment they need in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-node lint types check bench clean
+
+# Serve, cut a reader, resume it, kill the server, read on.
+demo: $(VENV)/.serving
+	$(BIN)/penstock demo $(ARGS)
+
+# Every test that needs Python alone.
+test: $(VENV)/.developing
+	$(BIN)/pytest -m "not node" $(ARGS)
+
+# The official JavaScript client against the server; needs node and npm.
+test-node: $(VENV)/.developing tests/interop/node/node_modules
+	$(BIN)/pytest -m node $(ARGS)
+
+lint: $(VENV)/.developing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.developing
+	$(BIN)/mypy
+
+check: lint types test
+
+# Penstock beside a direct connection and nginx; needs gcc and nginx.
+bench: $(VENV)/.developing
+	$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/out tests/interop/node/node_modules
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Penstock needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.serving: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable ".[server,fast]"
+	touch $@
+
+$(VENV)/.developing: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable ".[server,fast,test,lint]"
+	touch $@ $(VENV)/.serving
+
+tests/interop/node/node_modules: tests/interop/node/package.json
+	cd tests/interop/node && npm install --no-package-lock --no-audit --no-fund --silent
+	touch $@

@@ -1,0 +1,90 @@
+"""``penstock ask``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+from msgspec import DecodeError, json
+
+from ..events import (
+    PartDelta,
+    PartDone,
+    PartStarted,
+    ReasoningPart,
+    ResponseDone,
+    ResponseFailed,
+    ToolCallPart,
+)
+from .remote import client, remote_options
+
+__all__ = ["command"]
+
+
+@click.command("ask")
+@click.argument("prompt", nargs=-1)
+@click.option("--model", default="", help="The model; default: the server's.")
+@click.option("--instructions", default="", help="What to tell the model beforehand.")
+@click.option("--schema", type=click.Path(exists=True, dir_okay=False), help="A JSON Schema for the answer.")
+@remote_options
+def command(
+    prompt: tuple[str, ...], model: str, instructions: str, schema: str | None, url: str, key: str | None
+) -> None:
+    """Ask a model and print its answer as it comes. Ctrl-C stops watching, not the answer."""
+    from ..client.follow import follow, start
+
+    text = " ".join(prompt) or (sys.stdin.read() if not sys.stdin.isatty() else "")
+    if not text.strip():
+        raise click.UsageError("there is nothing to ask: give a PROMPT, or text on standard input")
+    body: dict[str, Any] = {"input": text, "model": model, "instructions": instructions}
+    if schema:
+        body["output_schema"] = _schema(schema)
+    with client(url, key) as http:
+        begun = start(http, {name: value for name, value in body.items() if value != ""})
+        try:
+            failed = _print(
+                told.event for told in follow(http, begun["id"], until_done=True, on_cut=_say_cut)
+            )
+        except KeyboardInterrupt:
+            click.echo(f"\nThe answer goes on without you: penstock tail {begun['id']}", err=True)
+            raise SystemExit(130) from None
+    raise SystemExit(failed)
+
+
+def _schema(path: str) -> Any:
+    try:
+        return json.decode(Path(path).read_bytes())
+    except (DecodeError, UnicodeDecodeError) as exc:
+        raise click.BadParameter(f"{path} is not JSON: {exc}", param_hint="--schema") from exc
+
+
+def _say_cut(why: str) -> None:
+    click.secho(f"[connection lost, trying again: {why}]", err=True, dim=True)
+
+
+def _print(events: Iterable[object]) -> int:
+    """Print an answer; return the exit code."""
+    thoughts: set[str] = set()
+    for event in events:
+        match event:
+            case PartStarted(part_id=part_id, part=ReasoningPart()):
+                thoughts.add(part_id)
+            case PartStarted(part=ToolCallPart(tool=tool)):
+                click.secho(f"{tool} ", bold=True, nl=False)
+            case PartDelta(part_id=part_id, delta=delta) if part_id in thoughts:
+                click.secho(delta, nl=False, dim=True, err=True)
+            case PartDelta(delta=delta):
+                click.echo(delta, nl=False)
+            case PartDone(part_id=part_id):
+                click.echo(err=part_id in thoughts)
+            case ResponseFailed(code=code, message=message):
+                click.secho(f"\n{code}: {message}", err=True, fg="red")
+                return 1
+            case ResponseDone(finish_reason=reason) if reason not in ("stop", "tool_calls"):
+                click.secho(f"[{reason}]", err=True, dim=True)
+            case _:
+                pass
+    return 0

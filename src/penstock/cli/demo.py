@@ -1,0 +1,207 @@
+"""
+``penstock demo``: the promise, kept before your eyes.
+
+A real server process, the embedded log, the built-in model: one reader is cut
+in mid-answer and resumes, another never stops; then the server is killed while
+it answers, and started again. What the readers got is compared frame by frame.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ..errors import ConfigError
+from .settings import load_settings, settings_options
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from ..wire import Frame
+
+__all__ = ["command"]
+
+_PROMPT: Final = "Why does a river never lose its way? Answer in 90 words."
+_MODEL: Final = "demo"
+_PATIENCE: Final = 20.0
+
+
+@click.command("demo")
+@click.option("--once", is_flag=True, help="End after the show, also in a terminal.")
+@settings_options
+def command(config_file: str | None, once: bool, **flags: Any) -> None:
+    """Show an answer being cut and resumed, then serve."""
+    settings = load_settings(config_file, **flags).settings
+    data = Path(settings.data).resolve()
+    port = settings.port if _is_free(settings.host, settings.port) else 0
+    with _serving(data, port) as (_, url):
+        kept = _cut_and_resume(url)
+    port = int(url.rpartition(":")[2])
+    survived = _kill_and_read(data, port)
+    if not (kept and survived):
+        raise SystemExit(1)
+    if once or not sys.stdout.isatty():
+        return
+    with _serving(data, port) as (server, url):
+        _invite(url)
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            click.echo()
+
+
+def _cut_and_resume(url: str) -> bool:
+    """Show law 1."""
+    from ..client.follow import frames, start
+
+    _step(f"A server at {url}, its log in one SQLite file. Asking the built-in model:")
+    with _client(url) as http:
+        begun = start(http, {"model": _MODEL, "input": _PROMPT})
+        path = begun["events"]
+        steady: list[Frame] = []
+        witness = threading.Thread(target=lambda: steady.extend(_all(url, path)))
+        witness.start()
+        cut: list[Frame] = []
+        for frame in frames(http, path):
+            cut.append(frame)
+            _echo(frame)
+            if len(cut) == 40:
+                break  # leaving the loop closes the connection
+        _step(f"Cut! The last frame was {cut[-1].id}. The model goes on; the reader comes back in a second.")
+        time.sleep(1)
+        for frame in frames(http, path, cut[-1].id):
+            cut.append(frame)
+            _echo(frame)
+        witness.join(_PATIENCE)
+        chunks = sum(1 for _ in frames(http, f"{path}?dialect=openai-chat"))
+    lost, repeated = _difference(steady, cut)
+    click.echo()
+    _step(
+        f"{len(cut)} frames over two connections, {len(steady)} over one: {lost} lost, {repeated} repeated. "
+        f"In OpenAI's wire the same answer has {chunks} chunks."
+    )
+    return lost == repeated == 0 and len(steady) > 40
+
+
+def _kill_and_read(data: Path, port: int) -> bool:
+    """Show law 6, and that what was sent was stored."""
+    from ..client.follow import frames, start
+
+    _step("Now a server is killed (kill -9) while it answers, and started again on the same file:")
+    had: list[Frame] = []
+    with _serving(data, port) as (server, url), _client(url) as http:
+        begun = start(http, {"model": _MODEL, "input": _PROMPT})
+        for frame in frames(http, begun["events"]):
+            had.append(frame)
+            if len(had) == 30:
+                server.kill()
+                server.wait()
+                break
+    with _serving(data, port) as (_, url):
+        found = list(_all(url, begun["events"]))
+    kept = found[: len(had)] == had
+    ends = [frame.event for frame in found if frame.event in ("response.done", "response.failed")]
+    _step(
+        f"The reader had {len(had)} frames; the log has {'all of them' if kept else 'LOST SOME'}, "
+        f"and the answer has one end: {' and '.join(ends) or 'none'}, because it was interrupted."
+    )
+    return kept and ends == ["response.failed"]
+
+
+def _invite(url: str) -> None:
+    _step("Try it yourself; this server goes on until Ctrl-C:")
+    click.echo(f"""
+  curl -N {url}/v1/streams -H 'Accept: text/event-stream' -d '{{"input": "Tell me about rivers"}}'
+
+  curl -N {url}/v1/chat/completions -d '{{"model": "demo", "stream": true,
+    "messages": [{{"role": "user", "content": "Tell me about rivers"}}]}}'
+
+  curl {url}/v1/streams                                  # what there is
+  curl -N {url}/v1/streams/ID/events                     # follow or replay one
+  curl -N {url}/v1/streams/ID/events -H 'Last-Event-ID: CURSOR'   # from there on
+  curl -X POST {url}/v1/streams/ID/stop                  # stop it, from anywhere
+
+  OpenAI(base_url="{url}/v1", api_key="none")            # any OpenAI client
+""")
+
+
+def _step(text: str) -> None:
+    click.secho(f"\n▶ {text}", bold=True)
+
+
+def _echo(frame: Frame) -> None:
+    from ..dialects.native import DIALECT
+    from ..events import PartDelta
+
+    assert DIALECT.decoder is not None
+    for event in DIALECT.decoder().decode(frame):
+        if isinstance(event, PartDelta):
+            click.echo(event.delta, nl=False)
+
+
+def _difference(whole: list[Frame], pieces: list[Frame]) -> tuple[int, int]:
+    """Return how many frames of ``whole`` the ``pieces`` lack, and how many they have too often."""
+    lost = sum(1 for frame in whole if frame not in pieces)
+    return lost, len(pieces) - (len(whole) - lost)
+
+
+def _all(url: str, path: str) -> Iterator[Frame]:
+    from ..client.follow import frames
+
+    with _client(url) as http:
+        yield from frames(http, path)
+
+
+def _client(url: str) -> httpx2.Client:
+    from .remote import client
+
+    return client(url, None)
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def _serving(data: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run ``penstock serve`` as a child; yield it and its URL. Raises: ConfigError (it did not start)."""
+    command = [sys.executable, "-m", "penstock", "serve", "--port", str(port), "--data", str(data)]
+    with tempfile.TemporaryFile("w+") as errors:
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            url = _url(server)
+            if url is None:
+                errors.seek(0)
+                raise ConfigError(f"the server did not start: {errors.read().strip()}")
+            yield server, url
+        finally:
+            server.terminate()
+            try:
+                server.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def _url(server: subprocess.Popen[str]) -> str | None:
+    """Return where the server listens, as it says itself; None if it ended instead."""
+    assert server.stdout is not None
+    for line in server.stdout:
+        if line.startswith("Penstock listens on "):
+            return line.split()[3]
+    return None

@@ -1,0 +1,1 @@
+"""Reading Penstock from another process. It knows the wire, never the log or the engine."""
