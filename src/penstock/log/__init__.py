@@ -12,8 +12,10 @@ The methods of :class:`Log` are all that a backend must have. What a backend may
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from asyncio import Future
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import cache
+from typing import Final, NamedTuple, Protocol, cast, runtime_checkable
 
 from ..cursor import Cursor
 from ..events import Event
@@ -24,10 +26,12 @@ __all__ = [
     "Expires",
     "Head",
     "Lists",
+    "Live",
     "Log",
     "Record",
     "StreamInfo",
     "Trims",
+    "live",
     "read_all",
 ]
 
@@ -148,6 +152,52 @@ class StreamInfo(NamedTuple):
     head: Head
     created_at: float
     updated_at: float
+
+
+@runtime_checkable
+class Live(Protocol):
+    """
+    A log whose end is in this process: what it takes, and what is new, is at hand without waiting.
+
+    It saves a task switch for every append and for every reader. Belongs to the
+    event loop's thread.
+    """
+
+    def push(
+        self, stream: str, events: Sequence[Event], *, expect: Cursor, seal: bool = False
+    ) -> Future[Head] | None:
+        """
+        Do as ``append``, up to the waiting; None, and nothing done, if the stream is not at hand.
+
+        Raises: Conflict, StreamSealed, LogUnavailable.
+        """
+        ...
+
+    def recent(self, stream: str, offset: int, limit: int) -> list[Record] | None:
+        """
+        Return up to ``limit`` records from ``offset`` on, empty at the end.
+
+        None if they are not at hand: ``batch`` has them, or says why it has not.
+        """
+        ...
+
+    def watch(self, stream: str, callback: Callable[[Head | None], None]) -> Callable[[], None]:
+        """
+        Call ``callback`` with the end whenever it has moved; with None once there is none any more.
+
+        Returns the function that ends it. Raises: StreamNotFound (or it is not at hand).
+        """
+        ...
+
+
+def live(log: Log) -> Live | None:
+    """Return ``log``, if it is a live one. Cheap enough for every reader, which ``isinstance`` is not."""
+    return cast(Live, log) if _is_live(type(log)) else None
+
+
+@cache
+def _is_live(kind: type) -> bool:
+    return issubclass(kind, Live)
 
 
 @runtime_checkable

@@ -8,8 +8,9 @@ an event says, not the object that was appended, which its owner might change.
 from __future__ import annotations
 
 import time
+from asyncio import Future, get_running_loop
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import islice
 
 from ..cursor import Cursor
@@ -70,6 +71,28 @@ class MemoryLog:
         if held is None:
             held = self._held[stream] = _Held(Stream(stream, Head(Cursor(new_epoch()), False), now))
         return held.extend(stored, max(now, held.stream.updated_at), seal)
+
+    def push(
+        self, stream: str, events: Sequence[Event], *, expect: Cursor, seal: bool = False
+    ) -> Future[Head] | None:
+        self._check_open()
+        held = self._held.get(stream)
+        if held is None:
+            return None
+        admit(stream, held.stream.head, expect)
+        done: Future[Head] = get_running_loop().create_future()
+        done.set_result(held.extend(events, max(time.time(), held.stream.updated_at), seal))
+        return done
+
+    def recent(self, stream: str, offset: int, limit: int) -> list[Record] | None:
+        held = self._held.get(stream)
+        if held is None or not held.stream.first <= offset <= held.stream.end:
+            return None
+        start = offset - held.stream.first
+        return held.records[start : start + limit]
+
+    def watch(self, stream: str, callback: Callable[[Head | None], None]) -> Callable[[], None]:
+        return self._get(stream).stream.watch(callback)
 
     def read(self, stream: str, cursor: Cursor | None = None) -> AsyncIterator[Record]:
         return read_all(self, stream, cursor)

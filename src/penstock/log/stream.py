@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 from asyncio import Future, get_running_loop
+from collections.abc import Callable
 from typing import Final
 
 from ..cursor import Cursor
@@ -54,7 +55,7 @@ def _where(end: Cursor) -> str:
 class Stream:
     """The visible end of one stream, and who waits for it to move."""
 
-    __slots__ = ("_over", "_waiters", "created_at", "first", "head", "name", "updated_at")
+    __slots__ = ("_over", "_waiters", "_watchers", "created_at", "first", "head", "name", "updated_at")
 
     def __init__(self, name: str, head: Head, created_at: float) -> None:
         self.name = name
@@ -64,6 +65,7 @@ class Stream:
         self.created_at = created_at
         self.updated_at = created_at
         self._waiters: set[Future[None]] = set()
+        self._watchers: list[Callable[[Head | None], None]] = []
         self._over: LogError | None = None
 
     @property
@@ -103,10 +105,19 @@ class Stream:
         """Move the end, and wake whoever waits for it."""
         self.head = head
         self.updated_at = at
-        waiters, self._waiters = self._waiters, set()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._waiters:
+            waiters, self._waiters = self._waiters, set()
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+        if self._watchers:
+            for watcher in tuple(self._watchers):
+                watcher(head if self._over is None else None)
+
+    def watch(self, callback: Callable[[Head | None], None]) -> Callable[[], None]:
+        """Call ``callback`` whenever the end moves, with None once it never will; return how to stop."""
+        self._watchers.append(callback)
+        return lambda: self._watchers.remove(callback)
 
     def close(self, why: LogError) -> None:
         """Let nobody wait any longer: it is deleted, or its log is closed."""

@@ -18,6 +18,7 @@ import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from heapq import merge
 from itertools import islice
 from typing import Concatenate, ParamSpec, Self, TypeVar
@@ -35,7 +36,7 @@ from .replay import Replayed, replay
 from .rows import DELETED, MORE, SEALED, Kind, Settlement
 from .tail import Tail
 from .tails import Tails
-from .writer import Appended, Writer
+from .writer import Writer
 
 __all__ = ["Durability", "SQLiteLog"]
 
@@ -105,12 +106,36 @@ class SQLiteLog:
         admit(stream, tail.assigned, expect)
         return await self._put(tail, events, data, SEALED if seal else MORE, time.time())
 
+    def push(
+        self, stream: str, events: Sequence[Event], *, expect: Cursor, seal: bool = False
+    ) -> asyncio.Future[Head] | None:
+        self._check_open()
+        tail = self._tails.at_hand(stream)
+        if tail is None or tail.leaving:
+            return None
+        admit(stream, tail.assigned, expect)
+        return self._put(tail, events, encode_events(events), SEALED if seal else MORE, time.time())
+
+    def recent(self, stream: str, offset: int, limit: int) -> list[Record] | None:
+        tail = self._tails.at_hand(stream)
+        if tail is None or tail.stream is None or tail.deleted or not tail.held <= offset <= tail.known.end:
+            return None
+        return tail.latest(offset, limit) or tail.read(offset, limit)
+
+    def watch(self, stream: str, callback: Callable[[Head | None], None]) -> Callable[[], None]:
+        tail = self._tails.at_hand(stream)
+        if tail is None or tail.stream is None or tail.deleted:
+            raise not_found(stream)
+        stop = tail.stream.watch(callback)
+
+        return partial(_unwatch, stop, tail)
+
     def _put(
         self, tail: Tail, events: Sequence[Event], data: bytes, kind: Kind, now: float
     ) -> asyncio.Future[Head]:
         entry, head = tail.assign(events, data, kind, now)
         future: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
-        self._writer.put(Appended(tail, entry, head, future))
+        self._writer.put((tail, entry, head, future, events))
         return future
 
     async def _growing(self, stream: str, expect: Cursor | None) -> Tail:
@@ -146,7 +171,8 @@ class SQLiteLog:
         return (await self._known(stream)).known.head
 
     async def wait(self, stream: str, head: Head) -> Head:
-        return await (await self._known(stream)).known.moved(head)
+        tail = await self._known(stream)  # held on to while it waits, so that the stream keeps its one tail
+        return await tail.known.moved(head)
 
     async def origin(self, stream: str, offset: int) -> int:
         tail = await self._known(stream)
@@ -310,3 +336,8 @@ def _closed() -> LogUnavailable:
 
 def _id(tail: Tail) -> int:
     return tail.id
+
+
+def _unwatch(stop: Callable[[], None], tail: Tail) -> None:
+    """``tail`` is held on to until now, so that its stream keeps the one that is watched."""
+    stop()

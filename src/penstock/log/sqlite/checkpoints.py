@@ -18,8 +18,7 @@ __all__ = ["Checkpoints"]
 _BYTES = 8 * 1024 * 1024  # written since the last one
 _SECONDS = 30.0  # since the last one, if anything was written
 _TICK = 0.25
-_LARGE = 64 * 1024 * 1024  # a write-ahead log that has not been started again for too long
-_FEW = 64  # pages that may be copied while the writer waits
+_LARGE = 64 * 1024 * 1024  # the write-ahead log
 
 
 class Checkpoints:
@@ -28,6 +27,7 @@ class Checkpoints:
     def __init__(self, file: LogFile, durability: Durability, writer: Writer) -> None:
         self._file = file
         self._connection = file.write(durability)
+        self._connection.execute("PRAGMA busy_timeout = 0")  # appends would wait with it
         self._writer = writer
         self._done = 0  # writer.written as of the last one
         self._closing = threading.Event()
@@ -51,23 +51,13 @@ class Checkpoints:
     def _checkpoint(self) -> None:
         self._done = self._writer.written
         try:
-            left = self._copy()
-            if left and self._file.wal_size > _LARGE:
-                self._catch_up()
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # while the writer goes on
+            if self._file.wal_size > _LARGE:
+                # A writer that never pauses never starts it again from the beginning.
+                # There is little left to copy by now.
+                with self._writer.turn:
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
             # Nothing is lost: the write-ahead log only stays as long as it is. If
             # the disk is full or failing, the next commit says so to its caller.
             self._done = 0
-
-    def _catch_up(self) -> None:
-        """Copy everything, so that the next commit starts the write-ahead log again from its beginning."""
-        for _ in range(3):
-            if self._copy() < _FEW:
-                break
-        with self._writer.turn:
-            self._copy()
-
-    def _copy(self) -> int:
-        """Copy what can be copied without anybody waiting; return how many pages are left."""
-        _, pages, copied = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        return int(pages - copied)

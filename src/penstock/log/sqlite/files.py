@@ -128,17 +128,20 @@ class LogFile:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn SQLite's errors into this package's, naming the file and what to do."""
+        """Turn SQLite's errors into this package's."""
         try:
             yield
         except sqlite3.Error as error:
-            raise self._explain(error) from error
+            raise self.explain(error) from error
 
-    def _explain(self, error: sqlite3.Error) -> LogError:
+    def explain(self, error: Exception) -> LogError:
+        """Return what this package calls it, naming the file and what to do."""
+        if isinstance(error, LogError):
+            return error
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _RUINED:
             return LogCorrupt(f"{self.path}: {_RUINED[code]} ({error})")
-        return LogUnavailable(f"{self.path}: {_REASONS.get(code, 'SQLite refused')} ({error})")
+        return LogUnavailable(f"{self.path}: {_REASONS.get(code, 'it refused')} ({error!r})")
 
     def corrupt(self, where: str, why: object) -> LogCorrupt:
         return LogCorrupt(f"{self.path}: {where} cannot be read back: {why}; restore the file from a copy")

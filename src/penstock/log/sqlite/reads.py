@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
 from ...cursor import Cursor
+from ...errors import LogUnavailable
 from .. import Head, Record, StreamInfo
 from .files import LogFile
 from .rows import Segment
@@ -52,7 +53,11 @@ class Reads:
     ) -> R:
         """Return what ``query`` finds. Raises: LogUnavailable, LogCorrupt."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: self._run(query, *args, **kwargs))
+        try:
+            answer = loop.run_in_executor(self._threads, lambda: self._run(query, *args, **kwargs))
+        except RuntimeError as error:  # the threads take no more
+            raise LogUnavailable("the log is closed") from error
+        return await answer
 
     def _run(
         self, query: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs

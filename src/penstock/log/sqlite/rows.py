@@ -112,11 +112,8 @@ class Settlement(NamedTuple):
     created_at: float
     updated_at: float
     entries: Sequence[Entry]
-
-    @property
-    def size(self) -> int:
-        """Bytes to write, about."""
-        return sum(len(entry.data) for entry in self.entries) + 256
+    size: int
+    """Bytes in ``entries``, at most."""
 
 
 _entries = msgpack.Decoder(list[Entry])
@@ -144,19 +141,21 @@ def unpack(crc: int, data: bytes) -> list[Entry]:
     return _entries.decode(data)
 
 
-def segments(entries: Sequence[Entry]) -> Iterator[Segment]:
+def segments(entries: Iterable[Entry]) -> Iterator[Segment]:
     """Put entries that follow each other together, to segments of a good size."""
-    group: list[Entry] = []
-    size = 0
+    return map(_join, _groups(entry for entry in entries if entry.count))
+
+
+def _groups(entries: Iterable[Entry]) -> list[list[Entry]]:
+    groups: list[list[Entry]] = []
+    size = _SEGMENT_BYTES
     for entry in entries:
-        if group and size + len(entry.data) > _SEGMENT_BYTES:
-            yield _join(group)
-            group, size = [], 0
-        if entry.count:
-            group.append(entry)
-            size += len(entry.data)
-    if group:
-        yield _join(group)
+        size += len(entry.data)
+        if size > _SEGMENT_BYTES:
+            groups.append([])
+            size = len(entry.data)
+        groups[-1].append(entry)
+    return groups
 
 
 def _join(group: list[Entry]) -> Segment:

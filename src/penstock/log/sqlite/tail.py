@@ -48,8 +48,8 @@ class Tail:
     """The end of a stream, where it grows."""
 
     __slots__ = (
-        "__weakref__", "assigned", "at", "deleted", "entries", "epoch", "id", "leaving", "name", "origin",
-        "settled", "settled_origin", "settling", "size", "stream", "unsettled",
+        "__weakref__", "_events", "assigned", "at", "deleted", "entries", "epoch", "id", "leaving", "name",
+        "origin", "settled", "settled_origin", "settling", "size", "stream", "unsettled",
     )  # fmt: skip
 
     def __init__(self, id: int, name: str, epoch: str) -> None:
@@ -72,6 +72,8 @@ class Tail:
         self.leaving: Future[Head] | None = None
         """Done when its deletion is."""
         self.entries: list[Entry] = []
+        self._events: Sequence[Event] = ()
+        """What the last entry says."""
         self.size = 0
         """Bytes in ``entries``."""
         self.unsettled = 0
@@ -121,9 +123,10 @@ class Tail:
         self.origin = entry.origin
         self.assigned = self.stream.head if self.stream else None
 
-    def commit(self, entry: Entry, head: Head) -> None:
-        """Let readers see what has been committed."""
+    def commit(self, entry: Entry, head: Head, events: Sequence[Event] = ()) -> None:
+        """Let readers see what has been committed; ``events`` are kept for those at the very end."""
         self.entries.append(entry)
+        self._events = () if head.sealed else events
         self.unsettled += 1
         self.size += len(entry.data)
         if self.stream is None:
@@ -159,7 +162,7 @@ class Tail:
         return Settlement(
             self.id, None if self.deleted else self.name, self.epoch, first, oldest_at, known.end,
             self.origin_of(known.end), known.head.sealed, known.created_at, known.updated_at,
-            self.entries[len(self.entries) - self.unsettled :],
+            self.entries[len(self.entries) - self.unsettled :], self.size,
         )  # fmt: skip
 
     def settle(self, done: Settlement) -> None:
@@ -181,6 +184,13 @@ class Tail:
     def held(self) -> int:
         """The offset from which on records are in memory."""
         return self.entries[0].first if self.entries else self.known.end
+
+    def latest(self, offset: int, limit: int) -> list[Record]:
+        """Return the records of the last entry, if it begins at ``offset``, without decoding them again."""
+        if not self.entries or self.entries[-1].first != offset or len(self._events) > limit:
+            return []
+        at = self.entries[-1].at
+        return [Record(n, at, event) for n, event in enumerate(self._events, offset)]
 
     def read(self, offset: int, limit: int) -> list[Record]:
         """Return up to about ``limit`` records from ``offset`` (which is held) on."""

@@ -45,7 +45,7 @@ class Tails:
         self._resting: dict[str, Tail] = {}
         self._alive: WeakValueDictionary[str, Tail] = WeakValueDictionary()
         self._due: dict[int, Tail] = {}
-        self._wanted: dict[str, Future[None]] = {}
+        self._wanted: dict[str, Future[Tail | None]] = {}
         self._asking: Task[None] | None = None
         self._sweeping: TimerHandle | None = None
         self._over: LogError | None = None
@@ -65,13 +65,15 @@ class Tails:
         """Return the tail of a stream, unless there is none. Raises: LogUnavailable, LogCorrupt."""
         tail = self._here.get(name) or self._alive.get(name)
         if tail is None:
-            await self._look_up(name)
-            tail = self._here.get(name)
-        elif name not in self._here:
+            found = await self._look_up(name)
+            tail = self._alive.get(name, found)  # others asked too, and may have gone on from there
+        if tail is None or tail.deleted:
+            return None
+        if name not in self._here:
             self._keep(tail)
             if tail.id not in self.unsettled:
                 self._rest(tail)
-        return None if tail is None or tail.deleted else tail
+        return tail
 
     def create(self, name: str) -> Tail:
         """Return the tail of a stream that is to be; :meth:`find` has said that there is none."""
@@ -93,16 +95,18 @@ class Tails:
         self._resting[tail.name] = tail
         if len(self._resting) > _RESTING:
             name = next(iter(self._resting))
-            del self._resting[name], self._here[name]
+            del self._resting[name]
+            self._here.pop(name, None)
 
-    async def _look_up(self, name: str) -> None:
+    async def _look_up(self, name: str) -> Tail | None:
         """Load a tail, unless there is no such stream; one query at a time, for all who ask meanwhile."""
+        name.encode()  # what has no UTF-8 is refused here, not where others wait too
         wanted = self._wanted.get(name)
         if wanted is None:
             wanted = self._wanted[name] = self._loop.create_future()
             if self._asking is None:
                 self._asking = self._loop.create_task(self._ask())
-        await shield(wanted)
+        return await shield(wanted)
 
     async def _ask(self) -> None:
         while self._wanted:
@@ -115,23 +119,22 @@ class Tails:
                 continue
             # Loaded before anybody can ask again: a row read earlier than a tail
             # was let go of would be out of date.
-            for row in rows:
-                self._load(row)
+            tails = {row.name: self._load(row) for row in rows}
             for name in names:
-                self._wanted.pop(name).set_result(None)
+                self._wanted.pop(name).set_result(tails.get(name))
         self._asking = None
 
-    def _load(self, row: Row) -> None:
-        if row.id not in self.unsettled:  # else it is deleted, and the row does not know yet
-            tail = Tail.load(row)
-            self._keep(tail)
-            self._rest(tail)
+    def _load(self, row: Row) -> Tail:
+        tail = self.unsettled.get(row.id)  # if so, it is deleted, and the row does not know yet
+        if tail is None:
+            tail = self._alive[row.name] = Tail.load(row)
+        return tail
 
     # Growing
 
     def _committed(self, batch: list[Appended]) -> None:
-        for tail, entry, head, future in batch:
-            tail.commit(entry, head)
+        for tail, entry, head, future, events in batch:
+            tail.commit(entry, head, events)
             if not future.done():
                 future.set_result(head)
             if tail.id not in self.unsettled:
@@ -142,7 +145,7 @@ class Tails:
     def _refused(self, batch: list[Appended], error: LogError) -> None:
         # What was queued meanwhile follows what has failed.
         batch += self._writer.draw_back()
-        for tail, entry, _, future in reversed(batch):
+        for tail, entry, _, future, _ in reversed(batch):
             tail.retract(entry)
             tail.leaving = None
             if tail.stream is None and self._here.get(tail.name) is tail:
@@ -192,9 +195,11 @@ class Tails:
         for tail in list(self._alive.values()):
             if tail.stream:
                 tail.stream.close(why)
+        self._here.clear()
 
     def _owe(self, tail: Tail) -> None:
         self.unsettled[tail.id] = tail
+        self._here.setdefault(tail.name, tail)
         self._resting.pop(tail.name, None)
         if self._sweeping is None:
             self._sweeping = self._loop.call_later(_SWEEP, self._sweep)

@@ -19,12 +19,13 @@ import threading
 import time
 from asyncio import AbstractEventLoop, Future
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, TypeVarTuple
 
 from ...errors import LogError
+from ...events import Event
 from .. import Head
 from .files import LogFile
 from .rows import Entry, Settlement, pack
@@ -36,17 +37,12 @@ __all__ = ["Appended", "Outcome", "Writer"]
 Ts = TypeVarTuple("Ts")
 
 _RETRY = 0.2  # seconds between two attempts at housekeeping that failed
-_ROUND_BYTES = 512 * 1024  # to settle in one transaction: a few milliseconds
+_ROUND_BYTES = 512 * 1024  # to settle in one transaction: a few milliseconds; more, if more comes
 _ROUND_STREAMS = 64
 
 
-class Appended(NamedTuple):
-    """An entry on its way to the disk, and what is to be said when it is there."""
-
-    tail: Tail
-    entry: Entry
-    head: Head
-    future: Future[Head]
+Appended = tuple[Tail, Entry, Head, Future[Head], Sequence[Event]]
+"""An entry on its way to the disk, the end once it is there, who waits for it, and what it says."""
 
 
 class Outcome(NamedTuple):
@@ -75,6 +71,7 @@ class Writer:
         self._n = last
         self._pruned = 0  # journal rows before this one are gone
         self._doomed = next_doomed(connection)
+        self._portion = _ROUND_BYTES  # to settle next
         self._window = window
         self._queue: SimpleQueue[Appended | None] = SimpleQueue()  # None only wakes
         self._chores: deque[Settlement] = deque()
@@ -100,7 +97,7 @@ class Writer:
 
     def draw_back(self) -> list[Appended]:
         """Return what is queued, which is now not going to be written."""
-        return list(self._queued())
+        return self._queued()
 
     def resume(self) -> None:
         """Go on after a refusal."""
@@ -153,30 +150,29 @@ class Writer:
         except Empty:
             return None
 
-    def _queued(self) -> Iterator[Appended]:
-        for _ in range(self._queue.qsize()):
-            appended = self._queue.get_nowait()
-            if appended:
-                yield appended
+    def _queued(self) -> list[Appended]:
+        get = self._queue.get_nowait
+        return [appended for _ in range(self._queue.qsize()) if (appended := get())]
 
     def _commit(self, batch: list[Appended]) -> None:
         n = self._n + 1
         try:
             if self._ailing:
                 raise self._ailing
-            crc, data = pack([appended.entry for appended in batch])
+            crc, data = pack([entry for _, entry, _, _, _ in batch])
             # One statement outside a transaction is its own: the thread gives up
             # the interpreter once, not three times.
-            with self.turn, self._file.explained():
+            with self.turn:
                 self._connection.execute("INSERT INTO journal VALUES (?, ?, ?)", (n, crc, data))
-        except LogError as error:
-            self._refuse(batch, error)
+        except Exception as error:
+            self._refuse(batch, self._file.explain(error))
             return
         self._n = n
         self._journal[n] = len(batch)
         self.written += len(data)
-        for appended in batch:
-            appended.entry.n = n
+        self._portion = max(_ROUND_BYTES, 2 * len(data))
+        for _, entry, _, _, _ in batch:
+            entry.n = n
         self._tell(self._outcome.committed, batch)
 
     def _refuse(self, batch: list[Appended], error: LogError) -> None:
@@ -198,12 +194,12 @@ class Writer:
     def _round(self) -> None:
         chores = list(self._some_chores())
         try:
-            with self.turn, self._file.explained():
+            with self.turn:
                 self._transact(chores)
-        except LogError as error:
-            self._ailing = error
+        except Exception as error:
+            self._ailing = self._file.explain(error)
             self._chores.extendleft(reversed(chores))
-            self._tell(self._outcome.unsettled, chores, error)
+            self._tell(self._outcome.unsettled, chores, self._ailing)
             return
         self._ailing = None
         for entry in chain.from_iterable(chore.entries for chore in chores):
@@ -232,7 +228,7 @@ class Writer:
         for _ in range(min(len(self._chores), _ROUND_STREAMS)):
             yield (chore := self._chores.popleft())
             size += chore.size
-            if size > _ROUND_BYTES:
+            if size > self._portion:
                 return
 
     def _tell(self, what: Callable[[*Ts], None], *args: *Ts) -> None:
