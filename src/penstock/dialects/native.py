@@ -21,6 +21,7 @@ from msgspec.structs import fields, replace
 
 from ..errors import PenstockError, RemoteProtocolError, RequestError
 from ..events import (
+    PRIVATE,
     TERMINAL,
     Event,
     MessageAdded,
@@ -31,7 +32,7 @@ from ..events import (
     Role,
     TextPart,
 )
-from ..requests import Start, Tool, ToolChoice
+from ..requests import MAX_CHOICES, Start, Tool, ToolChoice
 from ..wire import Frame, Framing, jsontext, ndjson
 from ..wire.sse import SSE
 from . import Dialect, Spoken
@@ -49,8 +50,6 @@ __all__ = [
     "read_request",
 ]
 
-_PRIVATE: Final = ("system", "developer")
-
 
 class Encoder:
     """See :class:`penstock.dialects.Encoder`. It has no state: every event stands for itself."""
@@ -61,7 +60,7 @@ class Encoder:
             case PartDelta(part_id=key, delta=delta) if event.extra is UNSET:
                 said = (at, jsontext.quote(key), jsontext.quote(delta))
                 yield Frame(b'{"at":%d,"type":"part.delta","part_id":%b,"delta":%b}' % said, "part.delta")
-            case MessageAdded(role=role) if role in _PRIVATE:
+            case MessageAdded(role=role) if role in PRIVATE:
                 return
             case ResponseStarted():
                 yield _frame(at, replace(event, request=UNSET))
@@ -84,7 +83,7 @@ class Decoder:
     def decode(self, frame: Frame) -> Iterator[Event]:
         try:
             event = _decode_event(frame.data)
-        except (DecodeError, UnicodeDecodeError) as exc:
+        except (DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise RemoteProtocolError(f"not a native event: {exc}") from exc
         self._open = isinstance(event, ResponseStarted) or (self._open and not isinstance(event, TERMINAL))
         self._ended = self._ended or isinstance(event, TERMINAL)
@@ -171,7 +170,9 @@ def read_request(body: Mapping[str, Any]) -> Start:
         RequestError: a member is missing, unknown or of the wrong type.
     """
     asked = _converted(body, Begin)
-    for name in ("choices", "max_output_tokens", "max_time"):
+    if not 1 <= asked.choices <= MAX_CHOICES:
+        raise RequestError(f"'choices' must be from 1 to {MAX_CHOICES}", field="choices")
+    for name in ("max_output_tokens", "max_time"):
         value = getattr(asked, name)
         if value is not UNSET and value <= 0:
             raise RequestError(f"{name!r} must be more than 0", field=name)
@@ -222,8 +223,9 @@ def _explained(message: str, kind: type[Struct]) -> RequestError:
     path = found[1] if found else ""
     text = message[: found.start()] if found else message
     if unknown := _UNKNOWN.search(text):
+        known = fields(Message if path else kind)  # nothing else inside of a request is that strict
         path = f"{path}.{unknown[1]}" if path else unknown[1]
-        near = get_close_matches(unknown[1], [field.name for field in fields(kind)], n=1)
+        near = get_close_matches(unknown[1], [field.name for field in known], n=1)
         return RequestError(
             f"{path!r} is not known" + (f"; did you mean {near[0]!r}?" if near else ""), field=path
         )

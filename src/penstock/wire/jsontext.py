@@ -8,9 +8,10 @@ line ends to some clients, and a lone surrogate cannot be UTF-8 at all.
 from __future__ import annotations
 
 import re
-from json import JSONDecodeError, loads
+from json import loads
 from json.encoder import encode_basestring_ascii
-from typing import Any, Final
+from math import isfinite
+from typing import Any, Final, NoReturn
 
 from msgspec import DecodeError, json
 
@@ -19,7 +20,6 @@ __all__ = ["decode", "encode", "quote", "scrub"]
 _encode = json.Encoder().encode
 _decode = json.Decoder().decode
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
-_LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def quote(text: str) -> bytes:
@@ -32,9 +32,7 @@ def encode(value: Any) -> bytes:
     data = _encode(value)
     if data.isascii():
         return data
-    return _NOT_ASCII.sub(lambda found: encode_basestring_ascii(found[0])[1:-1], data.decode()).encode(
-        "ascii"
-    )
+    return _NOT_ASCII.sub(_escaped, data.decode()).encode("ascii")
 
 
 def decode(data: bytes | str) -> Any:
@@ -46,22 +44,34 @@ def decode(data: bytes | str) -> Any:
     """
     try:
         return _decode(data)
-    except (DecodeError, UnicodeDecodeError):
+    except (DecodeError, UnicodeDecodeError, RecursionError):
         try:
-            return loads(data, parse_constant=_refuse)
-        except (JSONDecodeError, UnicodeDecodeError, RecursionError) as exc:
+            return loads(data, parse_constant=_refuse, parse_float=_finite)
+        except (ValueError, RecursionError) as exc:
             raise ValueError(str(exc)) from exc
 
 
-def scrub(text: str) -> str:
-    """Return ``text`` with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
-    joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return _LONE_SURROGATE.sub("�", joined)
+def scrub(value: Any) -> Any:
+    """Return a plain value with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
+    match value:
+        case str():
+            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        case list():
+            return [scrub(each) for each in value]
+        case dict():
+            return {scrub(key): scrub(each) for key, each in value.items()}
+        case _:
+            return value
 
 
 def _escaped(found: re.Match[str]) -> str:
     return encode_basestring_ascii(found[0])[1:-1]
 
 
-def _refuse(constant: str) -> None:
+def _finite(number: str) -> float:
+    value = float(number)
+    return value if isfinite(value) else _refuse(number)
+
+
+def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")

@@ -25,6 +25,8 @@ __all__ = ["SSE", "SSEReader", "write"]
 _BOM: Final = b"\xef\xbb\xbf"
 _EOL: Final = re.compile(rb"\r\n|\n|\r")
 _UNSAFE: Final = re.compile(r"[\r\n\0]")
+_LONGEST: Final = 18
+"""Digits of a ``retry``; no server means more."""
 
 
 class SSEReader:
@@ -53,12 +55,12 @@ class SSEReader:
         self._pieces.append(data)
         self._size += len(data)
         if not crosses and b"\n\n" not in data:
-            self._check(self._size)
+            self._check(self._size - data.endswith(b"\n"))  # it may be the block's end, not its own
             return []
         *blocks, rest = b"".join(self._pieces).split(b"\n\n")
         self._pieces, self._size = [rest] if rest else [], len(rest)
-        self._check(self._size)
-        return [frame for block in blocks if (frame := self._block(block)) is not None]
+        self._check(self._size - rest.endswith(b"\n"))
+        return self._frames(blocks)
 
     def close(self) -> list[Frame]:
         return []  # the standard discards a block that no empty line ended
@@ -94,10 +96,21 @@ class SSEReader:
         if size > self._max:
             raise FrameTooLarge(f"an SSE block exceeds {self._max} bytes")
 
+    def _frames(self, blocks: list[bytes]) -> list[Frame]:
+        frames = []
+        longest, last_id = self._max, self._id
+        for block in blocks:
+            if block[:6] == b"data: " and b"\n" not in block and len(block) <= longest:
+                frames.append(Frame(block[6:], "", last_id))  # nearly every block of every wire
+            else:
+                frame = self._block(block)
+                last_id = self._id
+                if frame is not None:
+                    frames.append(frame)
+        return frames
+
     def _block(self, block: bytes) -> Frame | None:
         self._check(len(block))
-        if block.startswith(b"data: ") and b"\n" not in block:
-            return Frame(block[6:], "", self._id)
         return self._lines(block.split(b"\n"))
 
     def _lines(self, lines: list[bytes]) -> Frame | None:
@@ -113,7 +126,7 @@ class SSEReader:
                     event = value.decode(errors="replace")
                 case b"id" if b"\0" not in value:
                     self._id = value.decode(errors="replace")
-                case b"retry" if value.isdigit():
+                case b"retry" if value.isdigit() and len(value) <= _LONGEST:
                     self.retry = int(value)
                 case _:  # a comment, or a field the standard ignores
                     pass

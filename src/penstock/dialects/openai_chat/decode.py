@@ -8,10 +8,12 @@ Rule 2: the end of the body is not an end. Only finish reasons are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from io import StringIO
 from typing import Any, Final
 
-from msgspec import UNSET, DecodeError, Struct, UnsetType, ValidationError, convert, json
+from msgspec import UNSET, DecodeError, Struct, ValidationError, convert, json, to_builtins
 from msgspec.structs import replace
 
 from ...errors import RemoteProtocolError
@@ -33,12 +35,12 @@ from ...events import (
     SourcePart,
     TextPart,
     ToolCallPart,
-    Usage,
 )
 from ...snapshot import grown
 from ...wire import Frame, jsontext
+from .usage import read_usage
 
-__all__ = ["Decoder", "read_usage"]
+__all__ = ["Decoder"]
 
 _DONE: Final = b"[DONE]"
 
@@ -49,6 +51,9 @@ _FINISH: Final[dict[str, FinishReason]] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+
+
+_SERVER_ERROR: Final = re.compile("5[0-9]{2}")
 
 
 class _Function(Struct, gc=False):
@@ -105,9 +110,14 @@ class _Open(Struct):
     part_id: str
     start: Part
     choice: int
-    pieces: list[str]
+    text: StringIO
+    """What its deltas have said; a buffer, because a list would keep every piece alive."""
     half: str = ""
     """The first half of a surrogate pair, waiting for the second."""
+    held: bool = False
+    """Whether ``part.started`` waits for the id and the name of a call."""
+    minted: bool = False
+    """Whether the id of a call is ours."""
 
 
 class _ChoiceState(Struct):
@@ -139,38 +149,68 @@ class Decoder:
         self._started = self._ended = False
         self._surrogates = False
 
-    def decode(self, frame: Frame) -> Iterator[Event]:
+    def decode(self, frame: Frame) -> Iterable[Event]:
         if self._ended:
-            return
+            return ()
         if frame.data == _DONE:
-            yield from self._end(said_done=True)
-            return
+            return self._storable(self._end(said_done=True))
         chunk = self._chunk(frame.data)
-        if chunk.usage is not None:
-            self._usage = chunk.usage
-        if chunk.x_groq is not None:
-            self._usage = chunk.x_groq.usage or self._usage
-        if not self._started and (chunk.choices or chunk.error is not None):
-            yield self._start(chunk, frame.data)
-        for choice in chunk.choices or ():
-            yield from self._choice(choice)
-            if choice.finish_reason:
-                self._learn(frame.data)
-        if chunk.error is not None:
-            yield from self._fail(chunk.error)
+        more = self._more_text(chunk)
+        return self._storable(self._events(chunk, frame.data)) if more is None else (more,)
 
     def close(self, unfinished: Frame | None = None) -> Iterator[Event]:
         if unfinished is not None and _is_whole(unfinished.data):
             yield from self.decode(unfinished)
         if not self._ended:
-            yield from self._end(said_done=False)
+            yield from self._storable(self._end(said_done=False))
 
     # -- one chunk
+
+    def _more_text(self, chunk: _Chunk) -> PartDelta | None:
+        """Return the event of a chunk that only adds to an open text, as nearly every chunk does."""
+        choices = chunk.choices
+        if not choices or len(choices) > 1 or self._surrogates:
+            return None
+        choice = choices[0]
+        delta, state = choice.delta, self._choices.get(choice.index)
+        if (
+            delta is None
+            or state is None
+            or state.said is None
+            or type(state.said.start) is not type(self._text)
+        ):
+            return None
+        text = delta.content
+        if type(text) is not str or not text or not _is_plain(choice, delta):
+            return None
+        if (
+            choice.finish_reason
+            or chunk.usage is not None
+            or chunk.error is not None
+            or chunk.x_groq is not None
+        ):
+            return None
+        state.said.text.write(text)
+        return PartDelta(state.said.part_id, text)
+
+    def _events(self, chunk: _Chunk, data: bytes) -> Iterator[Event]:
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if chunk.x_groq is not None:
+            self._usage = chunk.x_groq.usage or self._usage
+        if not self._started and (chunk.choices or chunk.error is not None):
+            yield self._start(chunk, data)
+        for choice in chunk.choices or ():
+            yield from self._choice(choice)
+            if choice.finish_reason:
+                self._learn(data)
+        if chunk.error is not None:
+            yield from self._fail(chunk.error)
 
     def _chunk(self, data: bytes) -> _Chunk:
         try:
             return _decode(data)
-        except (ValidationError, UnicodeDecodeError) as exc:
+        except (ValidationError, UnicodeDecodeError, RecursionError) as exc:
             raise RemoteProtocolError(f"not a chat chunk: {exc}") from exc
         except DecodeError:
             return self._odd_chunk(data)
@@ -179,10 +219,14 @@ class Decoder:
         """Some vendors cut a surrogate pair in two; only the standard library reads such JSON."""
         try:
             chunk = convert(jsontext.decode(data), _Chunk)
-        except (ValueError, ValidationError) as exc:
+        except ValueError as exc:
             raise RemoteProtocolError(f"not a chat chunk: {exc}") from exc
         self._surrogates = True
         return chunk
+
+    def _storable(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Let no half of a surrogate pair through: the log is UTF-8."""
+        return map(_scrubbed, events) if self._surrogates else events
 
     def _start(self, chunk: _Chunk, data: bytes) -> Event:
         self._started = True
@@ -237,37 +281,45 @@ class Decoder:
         said = state.said
         if said is None or type(said.start) is not type(kind):
             if said is not None:
-                yield self._close(said, state)
+                yield from self._close(said, state)
             said = state.said = self._open(kind, choice)
             yield PartStarted(said.part_id, kind, choice)
         if self._surrogates:
             text = _joined(said, text)
         if text:
-            said.pieces.append(text)
+            said.text.write(text)
             yield PartDelta(said.part_id, text, extra)
 
     def _call(self, state: _ChoiceState, choice: int, call: _Call) -> Iterator[Event]:
-        function = call.function or _Function()
-        key = _position(state, call)
-        known = state.calls.get(key)
-        if known is not None and call.id and call.id != _call_id(known):  # another call on a used index
-            yield self._close(known, state)
-            del state.calls[key]
+        """A call begins once its id and its name are known, or the first of its arguments is here."""
+        known = state.calls.get(key := _position(state, call))
+        if known is not None and _is_another(known, call):
+            yield from self._close(state.calls.pop(key), state)
             known = None
         if known is None:
-            part = ToolCallPart(call.id or self._mint(), function.name or "")
-            known = state.calls[key] = self._open(part, choice)
-            self._call_ids.append(part.call_id)
-            yield PartStarted(known.part_id, part, choice)
-        if arguments := _arguments(function.arguments):
-            if self._surrogates:
-                arguments = _joined(known, arguments)
-            known.pieces.append(arguments)
+            known = state.calls[key] = self._open(ToolCallPart("", ""), choice)
+            known.held = True
+        function = call.function or _Function()
+        arguments = _arguments(function.arguments)
+        if known.held and (_named(known, call.id, function.name) or arguments):
+            yield self._begin_call(known)
+        if self._surrogates:
+            arguments = _joined(known, arguments)
+        if arguments:
+            known.text.write(arguments)
             yield PartDelta(known.part_id, arguments)
 
+    def _begin_call(self, call: _Open) -> Event:
+        part = call.start
+        assert isinstance(part, ToolCallPart), "only calls are held"
+        call.held, call.minted = False, not part.call_id
+        if call.minted:  # a call that came without an id is called by its number
+            part = call.start = replace(part, call_id=f"call_{len(self._call_ids) + 1}")
+        self._call_ids.append(part.call_id)
+        return PartStarted(call.part_id, part, call.choice)
+
     def _cite(self, choice: int, annotation: Mapping[str, Any]) -> Iterator[Event]:
-        cited = annotation.get("url_citation") or {}
-        part = SourcePart(cited.get("url") or "", cited.get("title") or "", dict(annotation))
+        part = _cited(annotation)
         source = self._open(part, choice)
         yield PartStarted(source.part_id, part, choice)
         yield PartDone(source.part_id, part)
@@ -276,24 +328,29 @@ class Decoder:
 
     def _open(self, start: Part, choice: int) -> _Open:
         self._parts += 1
-        return _Open(f"p{self._parts}", start, choice, [])
+        return _Open(f"p{self._parts}", start, choice, StringIO())
 
-    def _mint(self) -> str:
-        """Return an id for a call that came without one; stable, because it is its number."""
-        return f"call_{len(self._call_ids) + 1}"
+    def _utter(self, said: _Open) -> Iterator[Event]:
+        """Say what waited for more, and will wait no longer."""
+        if said.held:
+            yield self._begin_call(said)
+        if said.half:
+            text, said.half = jsontext.scrub(said.half), ""
+            said.text.write(text)
+            yield PartDelta(said.part_id, text)
 
-    def _close(self, said: _Open, state: _ChoiceState) -> Event:
-        part = grown(said.start, "".join(said.pieces))
+    def _close(self, said: _Open, state: _ChoiceState) -> Iterator[Event]:
+        yield from self._utter(said)
+        part = grown(said.start, said.text.getvalue())
         if isinstance(part, ReasoningPart) and state.details:
             details, state.details = state.details, []
             part = replace(part, signature=_signature(details), extra={"reasoning_details": details})
-        return PartDone(said.part_id, part)
+        yield PartDone(said.part_id, part)
 
     def _finish(self, state: _ChoiceState) -> Iterator[Event]:
         """End all parts of a choice."""
-        still = [state.said] if state.said else []
-        for said in (*still, *state.calls.values()):
-            yield self._close(said, state)
+        for said in _still_open(state):
+            yield from self._close(said, state)
         state.said, state.calls = None, {}
 
     # -- the end
@@ -305,12 +362,13 @@ class Decoder:
             yield from self._truncated(said_done)
             return
         for state in self._choices.values():
+            state.finish = state.finish or ("tool_calls" if state.calls else "stop")
             yield from self._finish(state)
         self._ended = True
         yield self._done()
 
     def _done(self) -> ResponseDone:
-        raw = [self._choices[index].finish or "stop" for index in sorted(self._choices)]
+        raw = [state.finish or "stop" for _, state in sorted(self._choices.items())]
         reasons = tuple(_FINISH.get(reason, "stop") for reason in raw)
         details = [detail for state in self._choices.values() for detail in state.details]
         extra = {
@@ -330,39 +388,25 @@ class Decoder:
         if not self._started:
             self._started = True
             yield ResponseStarted("")
-        self._ended = True
+        yield from self._break_off()
         what = "said [DONE]" if said_done else "closed the connection"
         message = f"the upstream {what} before it gave a finish reason"
         yield ResponseFailed("truncated", message, retryable=True, usage=read_usage(self._usage))
 
-    def _fail(self, error: Any) -> Iterator[Event]:
+    def _break_off(self) -> Iterator[Event]:
+        """The answer fails: nothing that was said is withheld."""
         self._ended = True
+        for state in self._choices.values():
+            for said in _still_open(state):
+                yield from self._utter(said)
+
+    def _fail(self, error: Any) -> Iterator[Event]:
+        yield from self._break_off()
         body = error if isinstance(error, dict) else {"message": str(error)}
         code = str(body.get("code") or body.get("type") or "upstream")
         message = str(body.get("message") or "the upstream reported an error")
         usage = read_usage(self._usage)
         yield ResponseFailed(code, message, _may_pass(code), usage, {"error": error})
-
-
-def read_usage(raw: Mapping[str, Any] | None) -> Usage | UnsetType:
-    """
-    Return the usage object of this wire as ours, its own members kept beside.
-
-    xAI counts reasoning outside ``completion_tokens``: its total gives it away.
-    """
-    if not raw:
-        return UNSET
-    inputs, outputs = _count(raw, "prompt_tokens"), _count(raw, "completion_tokens")
-    output_details = raw.get("completion_tokens_details") or {}
-    reasoning = _count(output_details, "reasoning_tokens") or _count(raw, "reasoning_tokens")
-    if reasoning and _count(raw, "total_tokens") == inputs + outputs + reasoning:
-        outputs += reasoning
-    input_details = raw.get("prompt_tokens_details") or {}
-    cached = next(
-        (n for n in (_count(input_details, "cached_tokens"), _count(raw, "cached_tokens"),
-                     _count(raw, "prompt_cache_hit_tokens")) if n), 0,
-    )  # fmt: skip
-    return Usage(inputs, cached, outputs, reasoning, extra=dict(raw))
 
 
 def _is_plain(choice: _Choice, delta: _Delta) -> bool:
@@ -373,11 +417,6 @@ def _is_plain(choice: _Choice, delta: _Delta) -> bool:
     )  # fmt: skip
 
 
-def _count(counts: Mapping[str, Any], name: str) -> int:
-    value = counts.get(name)
-    return int(value) if isinstance(value, int | float) else 0
-
-
 def _position(state: _ChoiceState, call: _Call) -> str:
     """Return what identifies a call on the wire: its index, else its id, else the one under way."""
     if call.index is not None:
@@ -385,8 +424,22 @@ def _position(state: _ChoiceState, call: _Call) -> str:
     return call.id or next(reversed(state.calls), "")
 
 
-def _call_id(said: _Open) -> str:
-    return said.start.call_id if isinstance(said.start, ToolCallPart) else ""
+def _is_another(known: _Open, call: _Call) -> bool:
+    """Whether ``call``, on the index of a known one, is another: it has another id."""
+    assert isinstance(known.start, ToolCallPart), "only calls have an index"
+    return bool(call.id) and not known.minted and known.start.call_id not in ("", call.id)
+
+
+def _named(known: _Open, call_id: str | None, tool: str | None) -> bool:
+    """Take what the id and the name lack, and say whether both are known."""
+    part = known.start
+    assert isinstance(part, ToolCallPart), "only calls have a name"
+    known.start = part = replace(part, call_id=part.call_id or call_id or "", tool=part.tool or tool or "")
+    return bool(part.call_id and part.tool)
+
+
+def _still_open(state: _ChoiceState) -> list[_Open]:
+    return [*([state.said] if state.said else []), *state.calls.values()]
 
 
 def _arguments(arguments: Any) -> str:
@@ -396,7 +449,7 @@ def _arguments(arguments: Any) -> str:
         case str():
             return arguments
         case _:
-            return json.encode(arguments).decode()
+            return jsontext.encode(jsontext.scrub(arguments)).decode()
 
 
 def _pieces(content: str | list[Any] | None, text: Part) -> Iterator[tuple[Part, str]]:
@@ -424,6 +477,19 @@ def _piece(piece: Any, text: Part) -> Iterator[tuple[Part, str]]:
             pass
 
 
+def _scrubbed(event: Event) -> Event:
+    scrubbed: Event = convert(jsontext.scrub(to_builtins(event)), Event)
+    return scrubbed
+
+
+def _cited(annotation: Mapping[str, Any]) -> SourcePart:
+    cited = annotation.get("url_citation")
+    url, title = (cited.get("url"), cited.get("title")) if isinstance(cited, dict) else (None, None)
+    return SourcePart(
+        url if isinstance(url, str) else "", title if isinstance(title, str) else "", dict(annotation)
+    )
+
+
 def _signature(details: list[Any]) -> str:
     signatures = (detail.get("signature") for detail in details if isinstance(detail, dict))
     return next((text for text in signatures if isinstance(text, str) and text), "")
@@ -447,4 +513,4 @@ def _is_whole(data: bytes) -> bool:
 
 
 def _may_pass(code: str) -> bool:
-    return code in ("429", "rate_limit_exceeded", "overloaded") or (code.isdecimal() and code >= "500")
+    return code in ("429", "rate_limit_exceeded", "overloaded") or _SERVER_ERROR.fullmatch(code) is not None

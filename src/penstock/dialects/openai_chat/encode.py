@@ -9,14 +9,16 @@ response says an error and no ``[DONE]``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from msgspec import UNSET, Struct, UnsetType, json
+from msgspec import UNSET, Struct, json
 
 from ...events import (
     Custom,
     DataPart,
+    Event,
+    Extra,
     FinishReason,
     Part,
     PartDelta,
@@ -30,11 +32,11 @@ from ...events import (
     SourcePart,
     TextPart,
     ToolCallPart,
-    Usage,
 )
 from ...snapshot import Response
 from ...wire import Frame, jsontext
 from .. import Spoken
+from .usage import write_usage
 
 __all__ = ["Encoder", "completion", "error_object"]
 
@@ -52,6 +54,7 @@ _ERROR_TYPES: Final = {
 }
 
 _OPEN: Final = b'{"content":'
+_END: Final = b',"finish_reason":null}]}'
 
 
 class _Said(Struct):
@@ -63,10 +66,18 @@ class _Said(Struct):
     kind: type[Part]
     choice: int
     sent: int = 0
+    held: list[Frame] | None = None
+    """The frames of a tool call that waits for the one before it to be complete."""
+    done: bool = False
 
 
 class Encoder:
-    """See :class:`penstock.dialects.Encoder`."""
+    """
+    See :class:`penstock.dialects.Encoder`.
+
+    The tool calls of a choice follow each other: openai-python takes a call for
+    complete, and parses its arguments, as soon as another one speaks.
+    """
 
     def __init__(self, *, include_usage: bool = False, reasoning_field: str = "reasoning_content") -> None:
         """
@@ -84,20 +95,25 @@ class Encoder:
         self._head = b""
         self._choices: list[int] = []
         self._calls: dict[int, int] = {}
+        self._calling: dict[int, list[_Said]] = {}
         self._sources: dict[int, int] = {}
         self._parts: dict[str, _Said] = {}
 
-    def encode(self, record: Spoken) -> Iterator[Frame]:
+    def encode(self, record: Spoken) -> Iterable[Frame]:
         event = record.event
+        if type(event) is PartDelta:
+            return self._delta(self._parts[event.part_id], event.delta, event.extra)
+        return self._rarely(event, record.at)
+
+    def _rarely(self, event: Event, at: float) -> Iterator[Frame]:
+        """Encode anything but a delta."""
         match event:
-            case PartDelta(part_id=key, delta=delta, extra=extra):
-                yield self._delta(self._parts[key], delta, extra)
             case PartStarted(part_id=key, part=part, choice=choice):
                 yield from self._begin(key, part, choice)
             case PartDone(part_id=key, part=part):
                 yield from self._complete(self._parts.pop(key), part)
             case ResponseStarted():
-                yield from self._start(event, record.at)
+                yield from self._start(event, at)
             case Custom(name="openai-chat.audio", data=data):
                 yield from self._role(data["choice"])
                 yield self._chunk(data["choice"], {"audio": data["audio"]})
@@ -116,7 +132,7 @@ class Encoder:
             "model": event.model,
         }
         self._head = jsontext.encode(constant)[:-1] + b',"choices":['
-        self._choices, self._calls, self._sources, self._parts = [], {}, {}, {}
+        self._choices, self._calls, self._calling, self._sources, self._parts = [], {}, {}, {}, {}
         asked = event.request.get("choices", 1) if event.request is not UNSET else 1
         for choice in range(asked):
             yield from self._role(choice)
@@ -130,14 +146,8 @@ class Encoder:
         yield from self._role(choice)
         before = b'%b{"index":%d,"delta":' % (self._head, choice)
         match part:
-            case ToolCallPart(call_id=call_id, tool=tool, arguments=arguments):
-                index = self._calls[choice] = self._calls.get(choice, -1) + 1
-                before += b'{"tool_calls":[{"index":%d,"function":{"arguments":' % index
-                self._parts[key] = _Said(before, b"}}]}", ToolCallPart, choice, len(arguments))
-                yield self._chunk(choice, {"tool_calls": [{
-                    "index": index, "id": call_id, "type": "function",
-                    "function": {"name": tool, "arguments": arguments},
-                }]})  # fmt: skip
+            case ToolCallPart():
+                yield from self._begin_call(key, part, choice, before)
             case SourcePart():
                 index = self._sources[choice] = self._sources.get(choice, -1) + 1
                 self._parts[key] = _Said(before, b"", SourcePart, choice)
@@ -146,32 +156,65 @@ class Encoder:
                 said = _Said(before + self._deltas.get(type(part), b""), b"}", type(part), choice)
                 self._parts[key] = said
                 if text := _text(part):
-                    yield self._delta(said, text)
+                    yield from self._delta(said, text)
 
-    def _delta(self, said: _Said, text: str, extra: dict[str, Any] | UnsetType = UNSET) -> Frame:
+    def _begin_call(self, key: str, part: ToolCallPart, choice: int, before: bytes) -> Iterator[Frame]:
+        index = self._calls[choice] = self._calls.get(choice, -1) + 1
+        before += b'{"tool_calls":[{"index":%d,"function":{"arguments":' % index
+        said = self._parts[key] = _Said(before, b"}}]}", ToolCallPart, choice, len(part.arguments))
+        function = {"name": part.tool, "arguments": part.arguments}
+        call = {"index": index, "id": part.call_id, "type": "function", "function": function}
+        frame = self._chunk(choice, {"tool_calls": [call]})
+        calling = self._calling.setdefault(choice, [])
+        calling.append(said)
+        if len(calling) == 1:
+            yield frame
+        else:
+            said.held = [frame]
+
+    def _complete_call(self, said: _Said) -> Iterator[Frame]:
+        """Let the calls speak that waited for this one."""
+        said.done = True
+        calling = self._calling[said.choice]
+        while calling and calling[0].done:
+            calling.pop(0)
+            if calling:
+                yield from calling[0].held or ()
+                calling[0].held = None
+
+    def _delta(self, said: _Said, text: str, extra: Extra = UNSET) -> tuple[Frame, ...]:
         said.sent += len(text)
-        after = b',"finish_reason":null}]}'
-        if extra is not UNSET and "logprobs" in extra:
-            after = b',"logprobs":%b%b' % (jsontext.encode(extra["logprobs"]), after)
-        return Frame(b"%b%b%b%b" % (said.head, jsontext.quote(text), said.tail, after))
+        if extra is UNSET or "logprobs" not in extra:
+            frame = Frame(said.head + jsontext.quote(text) + said.tail + _END)
+        else:
+            logprobs = jsontext.encode(extra["logprobs"])
+            frame = Frame(
+                b'%b%b%b,"logprobs":%b%b' % (said.head, jsontext.quote(text), said.tail, logprobs, _END)
+            )
+        if said.held is None:
+            return (frame,)
+        said.held.append(frame)
+        return ()
 
     def _complete(self, said: _Said, part: Part) -> Iterator[Frame]:
         """Say what no delta said; a part may come whole. A value is spelled once only."""
         if said.kind is DataPart and said.sent:
             return
         if rest := _text(part)[said.sent :]:
-            yield self._delta(said, rest)
+            yield from self._delta(said, rest)
+        if said.kind is ToolCallPart:
+            yield from self._complete_call(said)
 
     def _done(self, event: ResponseDone) -> Iterator[Frame]:
         extra = {} if event.extra is UNSET else event.extra
         metadata = extra.get("chunk", {})
-        for position, choice in enumerate(self._choices):
-            reasons = event.finish_reasons
-            reason = reasons[position] if position < len(reasons) else event.finish_reason
-            yield self._chunk(choice, {}, _FINISH.get(reason, reason), metadata)
+        for choice in range(len(event.finish_reasons)):
+            yield from self._role(choice)
+        for choice in self._choices:
+            yield self._chunk(choice, {}, _finish(event, choice), metadata)
             metadata = {}
         if self._include_usage and event.usage is not UNSET:
-            usage = jsontext.encode(_usage(event.usage))
+            usage = jsontext.encode(write_usage(event.usage))
             yield Frame(b'%b],"usage":%b}' % (self._head, usage))
         yield Frame(b"[DONE]")
 
@@ -189,26 +232,29 @@ class Encoder:
 
 def completion(response: Response) -> dict[str, Any]:
     """Return a finished response as the ``chat.completion`` object of a call without streaming."""
-    choices = sorted({growing.choice for growing in response.parts.values()} | {0})
     done = response.end if isinstance(response.end, ResponseDone) else ResponseDone("stop")
+    spoken = {growing.choice for growing in response.parts.values()}
+    choices = sorted({0, *spoken, *range(len(done.finish_reasons))})
     whole: dict[str, Any] = {
         "id": response.response_id,
         "object": "chat.completion",
         "created": int(response.at),
         "model": response.model,
-        "choices": [
-            _whole_choice(response, choice, position, done) for position, choice in enumerate(choices)
-        ],
+        "choices": [_whole_choice(response, choice, done) for choice in choices],
     }
     if done.usage is not UNSET:
-        whole["usage"] = _usage(done.usage)
+        whole["usage"] = write_usage(done.usage)
     extra = {} if done.extra is UNSET else done.extra
     return {**extra.get("chunk", {}), **whole}
 
 
-def _whole_choice(response: Response, choice: int, position: int, done: ResponseDone) -> dict[str, Any]:
+def _finish(done: ResponseDone, choice: int) -> str:
     reasons = done.finish_reasons
-    reason = reasons[position] if position < len(reasons) else done.finish_reason
+    reason = reasons[choice] if choice < len(reasons) else done.finish_reason
+    return _FINISH.get(reason, reason)
+
+
+def _whole_choice(response: Response, choice: int, done: ResponseDone) -> dict[str, Any]:
     parts = response.content(choice)
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
     for name, kinds in _MEMBERS.items():
@@ -222,7 +268,7 @@ def _whole_choice(response: Response, choice: int, position: int, done: Response
         "index": choice,
         "message": message,
         "logprobs": None,
-        "finish_reason": _FINISH.get(reason, reason),
+        "finish_reason": _finish(done, choice),
     }
 
 
@@ -254,24 +300,6 @@ def _text(part: Part) -> str:
             return text if value is UNSET else json.encode(value).decode()
         case _:
             return ""
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    kept = {} if usage.extra is UNSET else usage.extra
-    counts = {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {
-            **(kept.get("prompt_tokens_details") or {}),
-            "cached_tokens": usage.cached_input_tokens,
-        },
-        "completion_tokens_details": {
-            **(kept.get("completion_tokens_details") or {}),
-            "reasoning_tokens": usage.reasoning_tokens,
-        },
-    }
-    return {**kept, **counts}
 
 
 def _failure(event: ResponseFailed) -> Frame:

@@ -27,7 +27,7 @@ from ...events import (
     ToolCallPart,
     ToolResultPart,
 )
-from ...requests import Start, Tool, ToolChoice
+from ...requests import MAX_CHOICES, Start, Tool, ToolChoice
 from ...wire import jsontext
 
 __all__ = ["read_request", "write_request"]
@@ -117,8 +117,8 @@ def _choices(body: Mapping[str, Any]) -> int:
     number = _number(body, "n", int)
     if number is UNSET:
         return 1
-    if number > 128:
-        raise RequestError("'n' must be at most 128", field="n")
+    if number > MAX_CHOICES:
+        raise RequestError(f"'n' must be at most {MAX_CHOICES}", field="n")
     return int(number)
 
 
@@ -157,7 +157,8 @@ def _tool(raw: Any, where: str) -> Tool:
     if not isinstance(raw, dict):
         raise _wrong(where, dict)
     if raw.get("type", "function") != "function":  # a hosted tool: the upstream's own business
-        return Tool(str(raw.get("name") or raw["type"]), extra={"raw": raw})
+        kind = _typed(raw, "type", str, required=True, where=where)
+        return Tool(_typed(raw, "name", str, where=where) or kind, extra={"raw": raw})
     function = _typed(raw, "function", dict, required=True, where=where)
     parameters = _typed(function, "parameters", dict, where=f"{where}.function")
     strict = _typed(function, "strict", bool, where=f"{where}.function")
@@ -195,7 +196,7 @@ def _message(raw: Any, where: str) -> MessageAdded:
     if role == "tool":
         call_id = _typed(raw, "tool_call_id", str, required=True, where=where)
         return MessageAdded(role, (ToolResultPart(call_id, raw.get("content")),), extra=rest or UNSET)
-    parts = (*_reasoning(raw), *_content(raw.get("content"), f"{where}.content"), *_calls(raw, where))
+    parts = (*_reasoning(raw, where), *_content(raw.get("content"), f"{where}.content"), *_calls(raw, where))
     return MessageAdded(role, parts, extra=rest or UNSET)
 
 
@@ -210,13 +211,14 @@ _MESSAGE: Final = (
 )
 
 
-def _reasoning(raw: Mapping[str, Any]) -> Iterator[Part]:
-    thought, details = raw.get("reasoning_content"), raw.get("reasoning_details")
+def _reasoning(raw: Mapping[str, Any], where: str) -> Iterator[Part]:
+    thought = _typed(raw, "reasoning_content", str, where=where)
+    details = _typed(raw, "reasoning_details", list, where=where)
     if thought or details:
         extra: Extra = {"reasoning_details": details} if details else UNSET
-        yield ReasoningPart(str(thought or ""), extra=extra)
-    if refusal := raw.get("refusal"):
-        yield RefusalPart(str(refusal))
+        yield ReasoningPart(thought or "", extra=extra)
+    if refusal := _typed(raw, "refusal", str, where=where):
+        yield RefusalPart(refusal)
 
 
 def _content(content: Any, where: str) -> Iterator[Part]:
@@ -250,6 +252,8 @@ def _piece(piece: Any, where: str) -> Part:
                 name=str(file.get("filename") or ""),
                 extra={"raw": piece},
             )
+        case {"type": "text" | "refusal" | "image_url" | "input_audio" | "file" as kind}:
+            raise RequestError(f"'{where}' is not a well-formed part of type {kind!r}", field=where)
         case {"type": str()}:  # a vendor's own kind of part
             return FilePart(extra={"raw": piece})
         case _:
@@ -263,8 +267,10 @@ def _rest(piece: Mapping[str, Any], name: str) -> Extra:
 def _calls(raw: Mapping[str, Any], where: str) -> Iterator[Part]:
     for n, call in enumerate(_typed(raw, "tool_calls", list, where=where) or ()):
         match call:
-            case {"id": str(call_id), "function": {"name": str(name), **function}}:
-                yield ToolCallPart(call_id, name, str(function.get("arguments") or ""))
+            case {"id": str(call_id), "function": {"name": str(name)}}:
+                at = f"{where}.tool_calls[{n}].function"
+                arguments = _typed(call["function"], "arguments", str, where=at)
+                yield ToolCallPart(call_id, name, arguments or "")
             case _:
                 field = f"{where}.tool_calls[{n}]"
                 raise RequestError(f"'{field}' must have an 'id' and a 'function' with a 'name'", field=field)
