@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from msgspec import Meta, Struct, ValidationError, convert, field
 from msgspec.structs import fields
@@ -110,14 +110,11 @@ def load(
         _check_names(values, Settings, origin)
         given.update(values)
         origins.update(dict.fromkeys(values, origin))
-    for name, upstream in given.get("upstreams", {}).items():
-        if isinstance(upstream, dict):
-            _check_names(upstream, UpstreamSettings, source, f"upstreams.{name}.")
-    try:
-        settings = convert(given, Settings, strict=True)
-    except ValidationError as exc:
-        raise ConfigError(f"{source}: {_path(str(exc))}", field=_field(str(exc))) from exc
-    _check_upstreams(settings)
+    if isinstance(upstreams := given.get("upstreams"), dict):
+        given["upstreams"] = {
+            name: _upstream(upstream, f"upstreams.{name}", origins) for name, upstream in upstreams.items()
+        }
+    settings = _converted(given, Settings, origins)
     return Loaded(settings, {f.name: origins.get(f.name, "default") for f in fields(Settings)})
 
 
@@ -133,24 +130,30 @@ def secret(reference: str, environ: Mapping[str, str] = os.environ) -> str:
     Raises:
         ConfigError: it points nowhere, or is the secret itself.
     """
-    kind, _, where = reference.partition(":")
+    kind, where = _reference(reference, "key")
     match kind:
-        case "":
-            return ""
-        case "env" if where:
+        case "env":
             value = environ.get(where)
             if not value:
                 raise ConfigError(
                     f"the environment variable {where}, named by a `key`, is not set", field="key"
                 )
             return value
-        case "file" if where:
+        case "file":
             try:
                 return Path(where).read_text().strip()
-            except OSError as exc:
-                raise ConfigError(f"the file {where}, named by a `key`: {exc.strerror}", field="key") from exc
+            except (OSError, UnicodeDecodeError) as exc:
+                why = exc.strerror if isinstance(exc, OSError) else "it is not text"
+                raise ConfigError(f"the file {where}, named by a `key`: {why}", field="key") from exc
         case _:
-            raise ConfigError("a `key` must be env:NAME or file:/path, not the secret itself", field="key")
+            return ""
+
+
+def _reference(text: str, field: str) -> tuple[str, str]:
+    kind, _, where = text.partition(":")
+    if text and (kind not in ("env", "file") or not where):
+        raise ConfigError(f"`{field}` must be env:NAME or file:/path, not the secret itself", field=field)
+    return kind, where
 
 
 def _parsed(text: str, source: str) -> dict[str, Any]:
@@ -185,20 +188,26 @@ def _check_names(values: Mapping[str, Any], kind: type[Struct], origin: str, pre
             raise ConfigError(f"{origin}: there is no setting {prefix + name!r}{hint}", field=prefix + name)
 
 
-def _check_upstreams(settings: Settings) -> None:
-    for name, upstream in settings.upstreams.items():
-        if bool(upstream.url) == bool(upstream.replay):
-            message = f"upstreams.{name} must have either a `url` or a `replay`"
-            raise ConfigError(message, field=f"upstreams.{name}")
+def _upstream(values: Any, name: str, origins: Mapping[str, str]) -> UpstreamSettings:
+    if isinstance(values, dict):
+        _check_names(values, UpstreamSettings, origins["upstreams"], f"{name}.")
+    upstream = _converted(values, UpstreamSettings, origins, name)
+    if bool(upstream.url) == bool(upstream.replay):
+        raise ConfigError(f"{name} must have either a `url` or a `replay`", field=name)
+    _reference(upstream.key, f"{name}.key")
+    return upstream
 
 
-def _field(message: str) -> str | None:
-    _, marker, path = message.rpartition("`$.")
-    return path.rstrip("`") if marker else None
+_S = TypeVar("_S", bound=Struct)
 
 
-def _path(message: str) -> str:
-    return message.replace("`$.", "`")
+def _converted(values: Any, kind: type[_S], origins: Mapping[str, str], name: str = "") -> _S:
+    try:
+        return convert(values, kind, strict=True)
+    except ValidationError as exc:
+        what, _, path = str(exc).partition(" - at `$")
+        field = (name + path.rstrip("`")).lstrip(".")
+        raise ConfigError(f"{origins[field.partition('.')[0]]}: {what} - at `{field}`", field=field) from exc
 
 
 def _sentence(annotated: Any) -> str:

@@ -26,6 +26,7 @@ from typing import Any, Final, Literal
 from msgspec import UNSET, Struct, UnsetType, json
 
 __all__ = [
+    "PRIVATE",
     "TERMINAL",
     "Custom",
     "DataPart",
@@ -65,6 +66,9 @@ Extra = dict[str, Any] | UnsetType
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled"]
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+PRIVATE: Final[tuple[Role, ...]] = ("system", "developer")
+"""Roles whose messages stay on the server."""
 
 
 class _Part(Struct, frozen=True, tag_field="kind", omit_defaults=True): ...

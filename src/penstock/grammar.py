@@ -102,12 +102,10 @@ _STREAMED: Final[frozenset[type[Part]]] = frozenset(
 class Grammar:
     """How far one stream has come. :meth:`after` is the only way forward."""
 
-    __slots__ = ("kinds", "parts", "response", "responses", "tools")
+    __slots__ = ("kinds", "parts", "response", "tools")
 
     def __init__(self) -> None:
         self.response = IDLE
-        self.responses = 0
-        """How many answers have begun."""
         self.parts: dict[str, State] = {}
         self.kinds: dict[str, type[Part]] = {}
         self.tools: dict[str, State] = {}
@@ -138,7 +136,7 @@ class Grammar:
 
     def _copy(self) -> Self:
         twin = type(self)()
-        twin.response, twin.responses = self.response, self.responses
+        twin.response = self.response
         twin.parts, twin.kinds, twin.tools = {**self.parts}, {**self.kinds}, {**self.tools}
         return twin
 
@@ -146,9 +144,8 @@ class Grammar:
         kind = type(event)
         self.response = _step(RESPONSE, self.response, kind, "the response")
         match event:
-            case ResponseStarted():
-                self.responses += 1
-                self.parts, self.kinds, self.tools = {}, {}, {}
+            case ResponseStarted() | ResponseFailed():
+                self.parts, self.kinds, self.tools = {}, {}, {}  # what a failure left open stays so
             case PartStarted(part_id=key) | PartDelta(part_id=key) | PartDone(part_id=key):
                 self.parts[key] = _step(PART, self.parts.get(key, IDLE), kind, f"part {key!r}")
                 self._check_kind(event)

@@ -8,14 +8,17 @@ in ``extra``, untouched.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType, to_builtins
 
 from .events import Extra, MessageAdded
 
-__all__ = ["Decide", "Scope", "Start", "Stop", "Tool", "ToolChoice", "settings"]
+__all__ = ["MAX_CHOICES", "Decide", "Scope", "Start", "Stop", "Tool", "ToolChoice", "settings"]
 
+
+MAX_CHOICES: Final = 128
+"""The most answers side by side; OpenAI's limit too."""
 
 Scope = Literal["run:write", "run:read", "run:cancel", "admin"]
 """What an API key may do; ``admin`` may everything."""

@@ -16,6 +16,7 @@ from msgspec import UNSET, DecodeError, Struct, UnsetType, field, json, to_built
 from msgspec.structs import replace
 
 from .events import (
+    PRIVATE,
     Custom,
     DataPart,
     Event,
@@ -64,7 +65,7 @@ def grown(part: Part, text: str) -> Part:
         whole = part.text + text
         try:
             return replace(part, value=json.decode(whole), text="")
-        except (DecodeError, UnicodeEncodeError):
+        except (DecodeError, UnicodeEncodeError, RecursionError):
             return replace(part, text=whole)
     name = _TEXT_FIELD.get(type(part))
     return replace(part, **{name: getattr(part, name) + text}) if name and text else part
@@ -185,10 +186,11 @@ def conversation(snapshot: Snapshot) -> tuple[MessageAdded, ...]:
 
 
 def view(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Return the turns as plain JSON values. The request's own settings are left out."""
+    """Return the turns as plain JSON values, without what is private and the request's own settings."""
     return [
         to_builtins(turn) if isinstance(turn, MessageAdded) else _view_response(turn)
         for turn in snapshot.turns
+        if isinstance(turn, Response) or turn.role not in PRIVATE
     ]
 
 

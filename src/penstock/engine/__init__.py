@@ -1,0 +1,1 @@
+"""What makes answers and gives them out: writers, runs, upstreams, subscriptions."""

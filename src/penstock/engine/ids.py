@@ -14,7 +14,7 @@ import secrets
 import time
 from typing import Final
 
-__all__ = ["keyed_stream", "new_stream", "response_name", "stream_of"]
+__all__ = ["keyed_stream", "new_stream", "next_response", "response_name", "stream_of"]
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
 _LENGTH: Final = 26
@@ -34,6 +34,12 @@ def keyed_stream(owner: str, key: str) -> str:
 def response_name(stream: str, number: int) -> str:
     """Return the name of the ``number``-th response (from 1) of ``stream``."""
     return f"{stream}.{number}"
+
+
+def next_response(name: str) -> str:
+    """Return the name of the response that follows the one called ``name`` in its stream."""
+    stream, _, number = name.partition(".")
+    return response_name(stream, int(number) + 1)
 
 
 def stream_of(name: str) -> str:

@@ -1,16 +1,18 @@
 """
-Breaking off one particular wait of a task, and nothing else it does.
+Breaking off particular waits of a task, and nothing else it does.
 
 ``asyncio`` can cancel a task wherever it stands. A run that waits for its
 upstream, and a reader that waits for news, may be interrupted there, but never
-in the middle of an append or a send.
+in the middle of an append or a send. Marking a wait costs two attribute writes,
+because a run marks one for every read.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 __all__ = ["Interrupted", "Interruptible"]
 
@@ -18,7 +20,7 @@ T = TypeVar("T")
 
 
 class Interrupted(Exception):
-    """The wait was broken off; ``reason`` is what :meth:`Interruptible.interrupt` was given."""
+    """A wait was broken off; ``reason`` is what :meth:`Interruptible.interrupt` was given."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -26,46 +28,70 @@ class Interrupted(Exception):
 
 
 class Interruptible:
-    """One task's waits that others may break off."""
+    """
+    One task's waits that others may break off.
 
-    __slots__ = ("_reason", "_task")
+    Enter it in the task; within, :meth:`open` it before each wait and
+    :meth:`shut` it afterwards.
+    """
+
+    __slots__ = ("_open", "_reason", "_task")
 
     def __init__(self) -> None:
         self._task: asyncio.Task[object] | None = None
         self._reason: str | None = None
+        self._open = False
 
-    async def wait(self, awaitable: Awaitable[T]) -> T:
+    def __enter__(self) -> Self:
+        self._task = asyncio.current_task()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, broken_off = self._task, self._open and self._reason is not None
+        self._task, self._open = None, False
+        if broken_off and isinstance(exc, asyncio.CancelledError) and task is not None:
+            reason = self._take()
+            if task.uncancel() == 0:
+                raise Interrupted(reason) from None
+
+    def open(self) -> None:
         """
-        Await ``awaitable``.
+        A wait begins.
 
         Raises:
-            Interrupted: somebody called :meth:`interrupt` meanwhile, or had done so
-                with ``sticky`` before.
+            Interrupted: somebody called :meth:`interrupt`, ``sticky``, since the last one.
         """
         if self._reason is not None:
-            reason = self._take()
-            if asyncio.iscoroutine(awaitable):
-                awaitable.close()
-            raise Interrupted(reason)
-        task = self._task = asyncio.current_task()
-        try:
-            return await awaitable
-        except asyncio.CancelledError:
-            if self._reason is None or task is None or task.uncancel() > 0:
+            raise Interrupted(self._take())
+        self._open = True
+
+    def shut(self) -> None:
+        """The wait is over; what comes now is not to be broken off."""
+        self._open = False
+
+    async def wait(self, awaitable: Awaitable[T]) -> T:
+        """Await ``awaitable`` as one such wait. Raises: Interrupted."""
+        with self:
+            try:
+                self.open()
+            except Interrupted:
+                if asyncio.iscoroutine(awaitable):
+                    awaitable.close()
                 raise
-            raise Interrupted(self._take()) from None
-        finally:
-            self._task = None
+            return await awaitable
 
     def interrupt(self, reason: str, *, sticky: bool = True) -> None:
         """
-        Break off the wait; if nothing is waiting, the next wait if ``sticky``.
+        Break off the wait; if there is none, the next one if ``sticky``.
 
         The first reason stands until it was raised.
         """
-        if self._reason is None and (self._task is not None or sticky):
+        waiting = self._open and self._task is not None
+        if self._reason is None and (waiting or sticky):
             self._reason = reason
-            if self._task is not None:
+            if waiting and self._task is not None:
                 self._task.cancel()
 
     def _take(self) -> str:

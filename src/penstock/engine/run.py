@@ -66,11 +66,18 @@ _GONE: Final = (Conflict, StreamNotFound, StreamSealed)
 class Run:
     """Produces one response into a stream whose ``response.started`` is written already."""
 
+    __slots__ = (
+        "_heard", "_log", "_reads", "_seal", "_start", "_upstream_says", "_writer", "began", "gate",
+        "max_time", "response_id", "stream",
+    )  # fmt: skip
+
     def __init__(self, log: Log, writer: Writer, start: Start, response_id: str, *, seal: bool) -> None:
         self.stream, self.response_id = writer.stream, response_id
         self.gate = Interruptible()
-        self.touched = self.began = asyncio.get_running_loop().time()
-        """When the upstream was last heard of, and when this began; the loop's clock."""
+        self.began = asyncio.get_running_loop().time()
+        """By the loop's clock."""
+        self._reads = 0
+        self._heard = (0, self.began)
         self.max_time = None if start.max_time is UNSET else start.max_time
         self._log, self._writer, self._start, self._seal = log, writer, start, seal
         self._upstream_says: dict[str, str] = {}
@@ -78,11 +85,8 @@ class Run:
     async def produce(self, upstream: Upstream, model: str) -> None:
         """Ask ``upstream`` for ``model`` and record what it says, to the end. Raises nothing of its own."""
         try:
-            source = await self.gate.wait(upstream.open(replace(self._start, model=model)))
-            try:
-                await self._record(source)
-            finally:
-                await source.aclose()
+            with self.gate:
+                await self._ask(upstream, model)
         except Interrupted as interrupted:
             await self._end(interrupted.reason)
         except _GONE as exc:
@@ -92,6 +96,27 @@ class Run:
         except Exception:
             _log.exception("%s: the run broke", self.stream)
             await self._end("", PenstockError("the server made a mistake; its log says which"))
+
+    async def _ask(self, upstream: Upstream, model: str) -> None:
+        self.gate.open()
+        source = await upstream.open(replace(self._start, model=model))
+        self.gate.shut()
+        try:
+            await self._record(source)
+        finally:
+            await source.aclose()
+
+    def silence(self, now: float) -> float:
+        """
+        Return for how many seconds the upstream has been silent, by the loop's clock.
+
+        It is as exact as it is asked often: a read does not look at the clock.
+        """
+        reads, since = self._heard
+        if reads != self._reads:
+            self._heard = self._reads, now
+            return 0.0
+        return now - since
 
     async def stop(self, by: str) -> bool:
         """Write down that the answer is to end, and break off the upstream; False if it has ended."""
@@ -104,51 +129,60 @@ class Run:
         return True
 
     async def _record(self, source: Source) -> None:
-        clock = asyncio.get_running_loop().time
-        while (events := await self.gate.wait(source.read())) is not None:
-            self.touched = clock()
-            if events and type(events[0]) is ResponseStarted:
-                self._upstream_says = {"id": events[0].response_id, "model": events[0].model}
-                events = events[1:]
+        gate, writer = self.gate, self._writer
+        while True:
+            gate.open()
+            events = await source.read()
+            gate.shut()
+            self._reads += 1
             if not events:
+                if events is None:
+                    raise PenstockError("the upstream's decoder said no end")
                 continue
-            if isinstance(events[-1], TERMINAL):
-                await self._write_end([*events[:-1], await self._completed(events)])
+            first, last = events[0], events[-1]
+            if type(first) is ResponseStarted:
+                self._upstream_says = {"id": first.response_id, "model": first.model}
+                events = events[1:]
+            if isinstance(last, TERMINAL):
+                await self._write_end([*events[:-1], await self._completed(last, events)])
                 return
-            await self._writer.append(*events)
-        raise PenstockError("the upstream's decoder said no end")
+            if events and not writer.push(events):
+                await writer.append(*events)
 
-    async def _completed(self, events: Sequence[Event]) -> Event:
-        """Return the terminal event with what only the run knows."""
-        end = events[-1]
-        assert isinstance(end, ResponseDone | ResponseFailed)
+    async def _completed(self, end: ResponseDone | ResponseFailed, events: Sequence[Event]) -> Event:
+        """Return the terminal event of ``events`` with what only the run knows."""
         extra: dict[str, object] = {} if end.extra is UNSET else dict(end.extra)
         if said := {key: value for key, value in self._upstream_says.items() if value}:
             extra["upstream"] = said
         usage = end.usage
         if usage is UNSET:
+            await self._writer.flush()
             response = await latest(self._log, self.stream)
             usage = _estimated(self._start, response, events)
         return replace(end, usage=usage, extra=extra or UNSET)
 
     async def _end(self, reason: str, error: PenstockError | None = None) -> None:
-        """End an answer that its upstream did not."""
-        try:
-            response = await latest(self._log, self.stream)
-            if response.end is None:
-                await self._write_end(closing(response, self._start, reason, error))
-        except _GONE as exc:
-            _log.warning("%s: %s", self.stream, exc)
-
-    async def _write_end(self, events: Sequence[Event]) -> None:
+        """End an answer that its upstream did not. The end is tried until it is written."""
         while True:
             try:
-                await self._writer.append(*events, seal=self._seal)
+                await self._writer.open()
+                response = await latest(self._log, self.stream)
+                if response.end is None:
+                    await self._writer.append(*closing(response, self._start, reason, error), seal=self._seal)
+            except _GONE as exc:
+                _log.warning("%s: %s", self.stream, exc)
             except LogUnavailable as exc:
-                _log.error("%s: cannot write the end of the answer: %s", self.stream, exc)
+                _log.error("%s: the end of the answer cannot be written: %s", self.stream, exc)
                 await asyncio.sleep(_AGAIN)
-            else:
-                return
+                continue
+            return
+
+    async def _write_end(self, events: Sequence[Event]) -> None:
+        """Write the end that the upstream said; if the log has lost what came before it, say that instead."""
+        try:
+            await self._writer.append(*events, seal=self._seal)
+        except LogUnavailable as exc:
+            await self._end("", exc)
 
 
 async def latest(log: Log, stream: str) -> Response:

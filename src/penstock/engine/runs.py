@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from msgspec import UNSET, Struct, convert
 from msgspec.structs import replace
@@ -29,7 +30,7 @@ from ..grammar import State
 from ..log import Deletes, Expires, Head, Lists, Log
 from ..requests import Start, settings
 from ..snapshot import conversation, fold
-from .ids import new_stream, response_name
+from .ids import new_stream, next_response, response_name
 from .run import Run, closing, latest
 from .upstreams import Models, Served
 from .writer import Writer
@@ -70,6 +71,7 @@ class Runs:
         self._models: Models | None = None
         self._active: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def __len__(self) -> int:
         return len(self._active)
@@ -96,12 +98,17 @@ class Runs:
         """
         name, served = self._admit(start)
         writer = Writer(self.log, stream or new_stream())
-        try:
-            return await self._begin(writer, replace(start, model=name), served, start.input, digest)
-        except Conflict:
-            if stream is None:
-                raise
-            return await self._earlier(stream, digest)
+        # Of requests with one key the second waits until the first is on record.
+        async with self._turns.setdefault(writer.stream, asyncio.Lock()):
+            try:
+                first = response_name(writer.stream, 1)
+                return await self._begin(
+                    writer, first, replace(start, model=name), served, start.input, digest
+                )
+            except Conflict:
+                if stream is None:
+                    raise
+                return await self._earlier(stream, digest)
 
     async def proceed(self, stream: str, messages: tuple[MessageAdded, ...]) -> Started:
         """
@@ -120,7 +127,8 @@ class Runs:
         history = (*conversation(snapshot), *messages)
         start = replace(convert({"model": "", **asked}, Start), input=history)
         name, served = self._admit(start)
-        return await self._begin(writer, replace(start, model=name), served, messages, "")
+        following = next_response(before.response_id) if before else response_name(stream, 1)
+        return await self._begin(writer, following, replace(start, model=name), served, messages, "")
 
     async def stop(self, stream: str, by: str = "") -> bool:
         """
@@ -164,7 +172,7 @@ class Runs:
             for run in list(self._active.values()):
                 if now - run.began > min(self.limits.max_time, run.max_time or self.limits.max_time):
                     run.gate.interrupt("max_time")
-                elif now - run.touched > self.limits.idle_timeout:
+                elif run.silence(now) > self.limits.idle_timeout:
                     run.gate.interrupt("idle")
             if self.limits.retention and now >= expired and isinstance(self.log, Expires):
                 await self.log.expire(time.time() - self.limits.retention)
@@ -198,9 +206,14 @@ class Runs:
         return self._models.resolve(start.model)
 
     async def _begin(
-        self, writer: Writer, start: Start, served: Served, messages: Sequence[MessageAdded], digest: str
+        self,
+        writer: Writer,
+        name: str,
+        start: Start,
+        served: Served,
+        messages: Sequence[MessageAdded],
+        digest: str,
     ) -> Started:
-        name = response_name(writer.stream, writer.grammar.responses + 1)
         kept: dict[str, Any] = {**settings(start), **({"digest": digest} if digest else {})}
         await writer.append(*messages, ResponseStarted(name, start.model, start.agent, kept))
         run = Run(self.log, writer, start, name, seal=not stays_open(start))

@@ -61,15 +61,27 @@ def frames(encoder: Encoder, epoch: str, record: Record) -> list[Frame]:
     ]
 
 
-async def check_place(log: Log, stream: str, cursor: Cursor) -> None:
+async def check_place(log: Log, stream: str, cursor: Cursor, start: int, encoder: Encoder) -> None:
     """
     Check that there is something to go on from.
 
+    ``encoder``, as it is at the offset ``start``, is used up.
     Raises: StreamNotFound, CursorGone.
     """
-    here = await log.batch(stream, Cursor(cursor.epoch, cursor.offset), 1)
-    if cursor.frame and not here:
-        raise CursorGone(f"cursor {cursor} is ahead of the end of stream {stream!r}", field="cursor")
+    await log.batch(stream, cursor, 1)
+    if cursor.frame and cursor.frame >= await _count(log, stream, cursor, start, encoder):
+        raise CursorGone(f"stream {stream!r}: no reader was ever at the cursor {cursor}", field="cursor")
+
+
+async def _count(log: Log, stream: str, cursor: Cursor, start: int, encoder: Encoder) -> int:
+    """Return how many frames the record has in which ``cursor`` stands."""
+    position, said = Cursor(cursor.epoch, start), 0
+    while position.offset <= cursor.offset:
+        limit = min(BATCH, cursor.offset - position.offset + 1)
+        for record in await log.batch(stream, position, limit):
+            said = len(list(encoder.encode(record)))
+            position = Cursor(cursor.epoch, record.offset + 1)
+    return said
 
 
 async def speak(log: Log, stream: str, wire: Wire, cursor: Cursor | None = None) -> AsyncIterator[Frame]:
@@ -79,11 +91,11 @@ async def speak(log: Log, stream: str, wire: Wire, cursor: Cursor | None = None)
     Records between the beginning of the answer and ``cursor`` are encoded too,
     and dropped: that brings the encoder to where it was.
     """
-    after = cursor or Cursor((await log.head(stream)).cursor.epoch)
+    after = cursor or Cursor((await log.head(stream)).cursor.epoch, await log.origin(stream, 0))
+    start = await log.origin(stream, after.offset)
+    await check_place(log, stream, after, start, wire.encoder())
     encoder = wire.encoder()
-    start = None if cursor is None else Cursor(after.epoch, await log.origin(stream, after.offset))
-    await check_place(log, stream, after)
-    async for record in follow(log, stream, start):
+    async for record in follow(log, stream, Cursor(after.epoch, start)):
         for frame in frames(encoder, after.epoch, record):
             if Cursor.parse(frame.id) > after:
                 yield frame

@@ -6,14 +6,20 @@ of its last few spans: whoever stands at the beginning of a span takes its bytes
 as they are. A reader who stands anywhere else encodes for itself, from the
 beginning of the answer or from a checkpoint, until it has come to where the
 voice is. A span ends where an answer ends.
+
+Reading is pulling, always: a reader takes what is ready, and asks for more. One
+that has caught up and can take bytes at any time may also *listen*: the voice
+then hands it each span as it is encoded, without waking its task, until the
+reader cannot keep up, the answer ends, or there is nothing to hand on any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import Final, NamedTuple
 
@@ -21,12 +27,14 @@ from ..cursor import Cursor
 from ..dialects import Encoder, Wire
 from ..errors import CursorGone
 from ..events import TERMINAL
-from ..log import Head, Log, Record
+from ..log import Head, Log, Record, live
 from ..wire import Frame
 from .interrupt import Interruptible
 from .subscription import BATCH, check_place, frames
 
-__all__ = ["Subscription", "Voices", "place"]
+__all__ = ["Sink", "Span", "Subscription", "Voices", "place"]
+
+_log = logging.getLogger("penstock.voice")
 
 _SPANS: Final = 64
 """Spans a voice remembers: how far a reader may lag before it reads for itself."""
@@ -47,8 +55,17 @@ class Span(NamedTuple):
     terminal: bool
 
 
+Sink = Callable[[Span], bool]
+"""Takes a span's bytes at once, or says that it cannot."""
+
+
 class Voice:
     """The shared encoding of one stream in one wire."""
+
+    __slots__ = (
+        "_bytes", "_checkpoints", "_encoder", "_listeners", "_live", "_spans", "_turn", "_unwatch",
+        "epoch", "joined", "log", "offset", "readers", "stream", "wire",
+    )  # fmt: skip
 
     def __init__(self, log: Log, stream: str, wire: Wire, epoch: str) -> None:
         self.log, self.stream, self.wire, self.epoch = log, stream, wire, epoch
@@ -63,6 +80,9 @@ class Voice:
         self._bytes = 0
         self._turn = asyncio.Lock()
         self._checkpoints: list[tuple[int, Encoder]] = []
+        self._live = live(log)
+        self._listeners: dict[Subscription, Sink] = {}
+        self._unwatch: Callable[[], None] | None = None
 
     def adopt(self, encoder: Encoder, offset: int) -> None:
         """Go on from where a reader has brought its own encoder."""
@@ -73,13 +93,14 @@ class Voice:
         """Return the span that begins at ``offset``, if it is remembered."""
         return self._spans.get(offset)
 
-    def checkpoint(self, offset: int, origin: int) -> tuple[int, Encoder] | None:
-        """Return a copy of the encoder as it was nearest before ``offset``, not before ``origin``."""
+    async def begin(self, offset: int) -> tuple[int, Encoder]:
+        """Return where a reader who is to come to ``offset`` has to begin, and an encoder as it is there."""
+        origin = await self.log.origin(self.stream, offset)
         n = bisect_right(self._checkpoints, offset, key=lambda kept: kept[0])
         if n and self._checkpoints[n - 1][0] >= origin:
             at, encoder = self._checkpoints[n - 1]
             return at, deepcopy(encoder)
-        return None
+        return origin, self.wire.encoder()
 
     async def advance(self) -> None:
         """Encode the next records, if there are any."""
@@ -87,14 +108,63 @@ class Voice:
         async with self._turn:
             if self.offset != start or self._encoder is None:
                 return  # another reader has done it
+            encoder = self._encoder
             records = await self.log.batch(self.stream, Cursor(self.epoch, start), BATCH)
-            if records:
-                self._remember(start, _encode(self._encoder, self.wire, self.epoch, records))
+            if records and self._encoder is encoder:  # else a reader has taken over meanwhile
+                self._remember(start, _encode(encoder, self.wire, self.epoch, records))
+
+    def listen(self, reader: Subscription, sink: Sink) -> bool:
+        """Hand spans to ``sink`` from now on; False if this log or this moment does not allow it."""
+        log = self._live
+        if log is None or self._turn.locked() or reader.offset != self.offset:
+            return False
+        if log.recent(self.stream, self.offset, 1) != []:
+            return False  # there is something to read first
+        if self._unwatch is None:
+            self._unwatch = log.watch(self.stream, self._grown)
+        self._listeners[reader] = sink
+        return True
+
+    def unlisten(self, reader: Subscription) -> None:
+        """Hand nothing to this reader any more."""
+        self._listeners.pop(reader, None)
+        if not self._listeners and self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+
+    def _grown(self, head: Head | None) -> None:
+        """The stream has grown, or is over: hand on what is new. Called by the log."""
+        try:
+            over = head is None or self._turn.locked() or not self._pour() or head.sealed
+        except Exception:
+            _log.exception("%s: cannot be encoded", self.stream)
+            over = True
+        if over:
+            for reader in tuple(self._listeners):
+                reader.dismiss()
+
+    def _pour(self) -> bool:
+        """Encode what is new and hand it to the listeners; False if it is not at hand."""
+        assert self._live is not None and self._encoder is not None, "listen() saw to it"
+        while True:
+            start = self.offset
+            records = self._live.recent(self.stream, start, BATCH)
+            if not records:
+                return records is not None
+            span = _encode(self._encoder, self.wire, self.epoch, records)
+            self._remember(start, span)
+            for reader, sink in tuple(self._listeners.items()):
+                if span.terminal or not sink(span):
+                    reader.dismiss()
+                else:
+                    reader.handed(span)
 
     def _remember(self, start: int, span: Span) -> None:
         self._spans[start] = span
         self._bytes += len(span.data)
         self.offset = span.end
+        if len(self._listeners) == self.readers:
+            self._spans, self._bytes = {start: span}, len(span.data)  # nobody will pull any other
         while len(self._spans) > _SPANS or (self._bytes > _SPAN_BYTES and len(self._spans) > 1):
             oldest = next(iter(self._spans))
             self._bytes -= len(self._spans.pop(oldest).data)
@@ -109,20 +179,19 @@ def _encode(
     encoder: Encoder, wire: Wire, epoch: str, records: Iterable[Record], after: Cursor | None = None
 ) -> Span:
     """Encode records up to the end of an answer, leaving out frames not after ``after``."""
-    write, out = wire.framing.write, []
+    encode, write, ids = encoder.encode, wire.framing.write, wire.dialect.ids
+    out: list[bytes] = []
     end, terminal = 0, False
     for record in records:
         if after is not None:
             said = frames(encoder, epoch, record)
             out += [write(_worn(wire, frame)) for frame in said if Cursor.parse(frame.id) > after]
-        elif wire.dialect.ids:
-            out += [write(frame) for frame in frames(encoder, epoch, record)]
         else:
-            out += [write(frame) for frame in encoder.encode(record)]
+            out += map(write, frames(encoder, epoch, record) if ids else encode(record))
         end, terminal = record.offset + 1, isinstance(record.event, TERMINAL)
         if terminal:
             break
-    return Span(end, b"".join(out), terminal)
+    return Span(end, out[0] if len(out) == 1 else b"".join(out), terminal)
 
 
 def _worn(wire: Wire, frame: Frame) -> Frame:
@@ -138,6 +207,11 @@ class Subscription:
     that it is in. :meth:`close` it, whatever happened.
     """
 
+    __slots__ = (
+        "_after", "_dismissed", "_encoder", "_from", "_head", "_offset", "_until_terminal", "_voice",
+        "ended", "gate",
+    )  # fmt: skip
+
     def __init__(self, voice: Voice, after: Cursor, *, until_terminal: bool = False) -> None:
         self.gate = Interruptible()
         """Breaks off the wait for news; :meth:`read` then raises Interrupted."""
@@ -150,6 +224,7 @@ class Subscription:
         self._encoder: Encoder | None = None
         self._head: Head | None = None
         self._until_terminal = until_terminal
+        self._dismissed: asyncio.Future[None] | None = None
         voice.readers += 1
 
     @property
@@ -160,7 +235,7 @@ class Subscription:
     async def open(self) -> None:
         """Find the place to begin. Raises: StreamNotFound, CursorGone."""
         voice = self._voice
-        await check_place(voice.log, voice.stream, self._from)
+        await check_place(voice.log, voice.stream, self._from, *await voice.begin(self._from.offset))
         self._head = await voice.log.head(voice.stream)
         await self._go_alone(self._from)
 
@@ -173,15 +248,63 @@ class Subscription:
             StreamNotFound, CursorGone: the stream was deleted, or trimmed under this reader.
         """
         while not self.ended:
+            if data := await self.ready():
+                return data
+            await self.news()
+        return b""
+
+    async def ready(self) -> bytes:
+        """Return the bytes that are there; empty if there are none, or none any more."""
+        while not self.ended:
             span = await self._next()
             if span is None:
-                await self._news()
-                continue
+                break
             self._offset = span.end
             self.ended = span.terminal and self._until_terminal and span.end > self._from.offset
             if span.data:
                 return span.data
         return b""
+
+    async def news(self) -> None:
+        """Wait until there is more to read, or nothing will ever be. Raises: Interrupted."""
+        voice, head = self._voice, self._head
+        assert head is not None, "open() comes first"
+        if head.cursor.offset <= self._offset:
+            if head.sealed:
+                self.ended = True
+                return
+            head = await self.gate.wait(voice.log.wait(voice.stream, head))
+        else:
+            head = await voice.log.head(voice.stream)
+        self._head = head
+
+    async def listen(self, sink: Sink) -> None:
+        """
+        Let the voice hand spans to ``sink`` until it cannot; then there is something to pull.
+
+        Where it cannot at all, this waits for news. Raises: Interrupted.
+        """
+        voice = self._voice
+        self._head = await voice.log.head(voice.stream)
+        if self._encoder is not None or self._head.sealed or not voice.listen(self, sink):
+            await self.news()
+            return
+        self._dismissed = asyncio.get_running_loop().create_future()
+        try:
+            await self.gate.wait(self._dismissed)
+        finally:
+            self._voice.unlisten(self)
+            self._dismissed = None
+
+    def handed(self, span: Span) -> None:
+        """The voice has handed this span to the sink."""
+        self._offset = span.end
+
+    def dismiss(self) -> None:
+        """The voice hands on nothing more: pull."""
+        self._voice.unlisten(self)
+        if self._dismissed is not None and not self._dismissed.done():
+            self._dismissed.set_result(None)
 
     def close(self) -> None:
         """Let go of the voice."""
@@ -198,39 +321,22 @@ class Subscription:
             await voice.advance()
         span = voice.span(self._offset)
         if span is None and self._offset != voice.offset:  # fell behind
-            voice.joined -= 1
             await self._go_alone(Cursor(voice.epoch, self._offset))
+            voice.joined -= 1
             return await self._next()
         return span
 
-    async def _news(self) -> None:
-        """Wait until there is more to read, or nothing will ever be."""
-        voice, head = self._voice, self._head
-        assert head is not None, "open() comes first"
-        if head.cursor.offset <= self._offset:
-            if head.sealed:
-                self.ended = True
-                return
-            head = await self.gate.wait(voice.log.wait(voice.stream, head))
-        else:
-            head = await voice.log.head(voice.stream)
-        self._head = head
-
     async def _go_alone(self, after: Cursor) -> None:
         """Take an encoder of one's own and go back to where it has to begin."""
-        voice = self._voice
-        origin = await voice.log.origin(voice.stream, after.offset)
-        begin = voice.checkpoint(after.offset, origin) or (origin, voice.wire.encoder())
-        self._offset, self._encoder = begin
+        self._offset, self._encoder = await self._voice.begin(after.offset)
         self._after = after
 
     async def _alone(self, encoder: Encoder) -> Span | None:
-        """Encode for oneself up to where the voice is."""
-        voice = self._voice
-        if self._caught_up():
-            self._encoder = None
-            voice.joined += 1
-            return Span(self._offset, b"", False)
+        """Encode for oneself up to where the voice is, or up to the end and become the voice."""
+        voice, span = self._voice, Span(self._offset, b"", False)
+        if self._passed(span.end) and (span.end == voice.offset or voice.span(span.end) is not None):
+            self._join()
+            return span
         ahead = voice.offset - self._offset
         limit = min(BATCH, ahead) if ahead > 0 else BATCH
         at = Cursor(voice.epoch, self._offset)
@@ -238,20 +344,23 @@ class Subscription:
         if records:
             span = _encode(encoder, voice.wire, voice.epoch, records, self._after)
             await asyncio.sleep(0)  # a long prefix must not hold up everybody else
-            return span
-        if voice.joined:
+        at_end = len(records) < limit and span.end == self._offset + len(records)
+        if at_end and voice.joined:
             await voice.advance()
-        else:
-            voice.adopt(encoder, self._offset)
-        return Span(self._offset, b"", False)
+        elif at_end and self._passed(span.end):
+            voice.adopt(encoder, span.end)
+            self._join()
+        return span
 
-    def _caught_up(self) -> bool:
-        """Whether the voice can take over here; not before the reader's own place."""
-        if self._after is not None and self._offset > self._after.offset:
-            self._after = None
-        passed = self._after is None or (self._offset == self._after.offset and not self._after.frame)
-        voice = self._voice
-        return passed and (self._offset == voice.offset or voice.span(self._offset) is not None)
+    def _join(self) -> None:
+        """Take the voice's bytes from now on."""
+        self._encoder = self._after = None
+        self._voice.joined += 1
+
+    def _passed(self, offset: int) -> bool:
+        """Whether ``offset`` is not before the reader's own place."""
+        after = self._after
+        return after is None or offset > after.offset or (offset == after.offset and not after.frame)
 
 
 class Voices:

@@ -15,19 +15,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from starlette.types import Receive, Scope, Send
 
 from ..dialects import Wire
 from ..engine.interrupt import Interrupted
-from ..engine.voice import Subscription
+from ..engine.voice import Span, Subscription
 from ..errors import LogError
 
-__all__ = ["TRANSPORT", "Connections", "EventStream"]
+__all__ = ["DIRECT", "Connections", "Direct", "EventStream"]
 
-TRANSPORT: Final = "penstock.transport"
-"""The ASGI extension in which our server puts the connection's transport."""
+DIRECT: Final = "penstock.direct"
+"""The ASGI extension in which our server puts a :class:`Direct` to the connection."""
+
+
+class Direct(Protocol):
+    """The connection below ASGI, for a body that has been started with chunked encoding."""
+
+    def write(self, data: bytes) -> bool:
+        """Write some of the body; False, and nothing done, if the reader does not keep up or is gone."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        ...
+
 
 _HEADERS: Final = {
     "cache-control": "no-cache, no-transform",
@@ -39,6 +52,11 @@ _HEADERS: Final = {
 class EventStream:
     """An ASGI response: a subscription, sent to its end."""
 
+    __slots__ = (
+        "_connections", "_direct", "_headers", "_idle_at", "_scope", "_status", "_subscription", "_task",
+        "_wire", "idle_since", "sending_since",
+    )  # fmt: skip
+
     def __init__(
         self,
         subscription: Subscription,
@@ -48,7 +66,8 @@ class EventStream:
         status: int = 200,
     ) -> None:
         self.idle_since: float | None = None
-        """Since when there has been nothing to send; the loop's clock."""
+        """Since when there has been nothing to send, as of the last look; the loop's clock."""
+        self._idle_at = -1
         self.sending_since: float | None = None
         """Since when the reader has not taken what was sent."""
         self._subscription, self._wire, self._connections = subscription, wire, connections
@@ -56,6 +75,8 @@ class EventStream:
         self._headers = {"content-type": wire.framing.media_type, **_HEADERS, **headers}
         self._scope: Scope = {}
         self._task: asyncio.Task[Any] | None = None
+        self._direct: Direct | None = None
+        """The connection, while spans go straight to it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope, self._task = scope, asyncio.current_task()
@@ -74,7 +95,18 @@ class EventStream:
 
     def keep_alive(self) -> None:
         """Fill the silence."""
-        self._subscription.gate.interrupt("silence", sticky=False)
+        if self._direct is not None and self._direct.write(self._wire.framing.keepalive):
+            self.idle_since = asyncio.get_running_loop().time()
+        else:
+            self._subscription.gate.interrupt("silence", sticky=False)
+
+    def silence(self, now: float) -> float:
+        """Return for how many seconds nothing was sent; handing on a span does not look at the clock."""
+        if self.idle_since is None:
+            return 0.0
+        if self._idle_at != self._subscription.offset:
+            self._idle_at, self.idle_since = self._subscription.offset, now
+        return now - self.idle_since
 
     def break_off(self) -> None:
         """End without an ending: the reader is to come back."""
@@ -82,9 +114,9 @@ class EventStream:
 
     def abort(self) -> None:
         """Drop a reader that does not read."""
-        extension = self._scope.get("extensions", {}).get(TRANSPORT)
+        extension = self._scope.get("extensions", {}).get(DIRECT)
         if extension is not None:
-            extension["transport"].abort()
+            extension["direct"].abort()
         elif self._task is not None:
             self._task.cancel()
         self.break_off()
@@ -93,16 +125,36 @@ class EventStream:
         clock = asyncio.get_running_loop().time
         subscription = self._subscription
         while not subscription.ended:
-            self.idle_since = clock()
-            try:
-                data = await subscription.read()
-            except Interrupted as interrupted:
-                if interrupted.reason == "gone":
-                    return
-                data = self._wire.framing.keepalive
-            self.sending_since, self.idle_since = clock(), None
-            await send({"type": "http.response.body", "body": data, "more_body": not subscription.ended})
-            self.sending_since = None
+            data = await subscription.ready()
+            if not data and not subscription.ended:
+                self.idle_since, self._idle_at = clock(), subscription.offset
+                try:
+                    await self._wait()
+                except Interrupted as interrupted:
+                    if interrupted.reason == "gone":
+                        return
+                    data = self._wire.framing.keepalive
+                finally:
+                    self.idle_since = None
+            if data or subscription.ended:
+                self.sending_since = clock()
+                await send({"type": "http.response.body", "body": data, "more_body": not subscription.ended})
+                self.sending_since = None
+
+    async def _wait(self) -> None:
+        """Wait until there is something to pull; meanwhile what is new may go straight to the connection."""
+        extension = self._scope.get("extensions", {}).get(DIRECT)
+        if extension is None:
+            await self._subscription.news()
+            return
+        self._direct = extension["direct"]
+        try:
+            await self._subscription.listen(self._hand_on)
+        finally:
+            self._direct = None
+
+    def _hand_on(self, span: Span) -> bool:
+        return self._direct is not None and self._direct.write(span.data)
 
     async def _watch(self, receive: Receive) -> None:
         """Wait for the reader to leave."""
@@ -136,7 +188,7 @@ class Connections:
             await asyncio.sleep(interval)
             now = clock()
             for stream in list(self._open):
-                if stream.idle_since is not None and now - stream.idle_since >= self._keepalive:
+                if stream.silence(now) >= self._keepalive:
                     stream.keep_alive()
                 elif stream.sending_since is not None and now - stream.sending_since >= self._write_timeout:
                     stream.abort()

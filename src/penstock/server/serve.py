@@ -25,7 +25,7 @@ from ..config import Settings
 from ..errors import ConfigError
 from .access import is_loopback
 from .app import create_app
-from .respond import TRANSPORT
+from .respond import DIRECT
 from .service import Service
 
 __all__ = ["run"]
@@ -67,6 +67,7 @@ async def _serve(settings: Settings, on_ready: Callable[[str, Service], None]) -
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             server_header=False,
             backlog=4096,
             timeout_keep_alive=75,
@@ -78,11 +79,31 @@ async def _serve(settings: Settings, on_ready: Callable[[str, Service], None]) -
 
 
 class _Protocol(HttpToolsProtocol):
-    """Shows the application its connection's transport, to drop readers that do not read."""
+    """Shows the application the connection itself: see :class:`penstock.server.respond.Direct`."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {TRANSPORT: {"transport": self.transport}}
+        self.scope["extensions"] = {DIRECT: {"direct": _Connection(self)}}
+
+
+class _Connection:
+    """A connection of ours, below ASGI. uvicorn goes on counting what is in flight."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: HttpToolsProtocol) -> None:
+        self._protocol = protocol
+
+    def write(self, data: bytes) -> bool:
+        transport = self._protocol.transport
+        if self._protocol.flow.write_paused or transport.is_closing():
+            return False
+        if data:  # an empty chunk would end the body
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
+
+    def abort(self) -> None:
+        self._protocol.transport.abort()
 
 
 class _Server(uvicorn.Server):

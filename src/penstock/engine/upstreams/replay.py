@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +73,7 @@ class _Tape:
         if self._pace:
             await asyncio.sleep(1 / self._pace)
             return next(self._events, None)
-        some = [events for events, _ in zip(self._events, range(_AT_ONCE), strict=False)]
+        some = list(islice(self._events, _AT_ONCE))
         return [event for events in some for event in events] if some else None
 
     async def aclose(self) -> None: ...
