@@ -526,6 +526,23 @@ def test_an_error_ends_the_answer(body: bytes, code: str, message: str, retryabl
     assert end.extra is not UNSET and "error" in end.extra
 
 
+BROKEN_OFF: dict[str, tuple[list[Any], list[Any]]] = {
+    "a call without a name yet": ([choice(call(id="a", index=0))], [ToolCallPart("a", "")]),
+    "a call without an id yet": ([choice(call(name="get", index=0))], [ToolCallPart("call_1", "get")]),
+    "half a pair": ([r'{"choices":[{"delta":{"content":"a\ud83d"}}]}'], [TextPart("a�")]),
+}
+
+
+@pytest.mark.parametrize(("chunks", "parts"), BROKEN_OFF.values(), ids=list(BROKEN_OFF))
+@pytest.mark.parametrize("last", [(), ({"error": {"code": "gone"}},)], ids=["truncated", "gone"])
+def test_an_answer_that_fails_withholds_nothing(
+    chunks: list[Any], parts: list[Any], last: tuple[Any]
+) -> None:
+    response = response_of(decoded(stream(*chunks, *last)))
+    assert isinstance(response.end, ResponseFailed)
+    assert response.content() == parts
+
+
 def test_the_flag_for_vendors_without_finish_reasons() -> None:
     """They must say [DONE] at least; and nobody gets the flag's leniency unasked."""
     [snowflake] = [r for r in RECORDINGS if r.name == "snowflake-thinking-0"]

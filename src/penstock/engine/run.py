@@ -147,7 +147,9 @@ class Run:
                 await self._write_end([*events[:-1], await self._completed(last, events)])
                 return
             if events and not writer.push(events):
-                await writer.append(*events)
+                await writer.room()
+                if not writer.push(events):
+                    await writer.append(*events)
 
     async def _completed(self, end: ResponseDone | ResponseFailed, events: Sequence[Event]) -> Event:
         """Return the terminal event of ``events`` with what only the run knows."""

@@ -19,7 +19,7 @@ import asyncio
 import logging
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from typing import Final, NamedTuple
 
@@ -63,8 +63,8 @@ class Voice:
     """The shared encoding of one stream in one wire."""
 
     __slots__ = (
-        "_bytes", "_checkpoints", "_encoder", "_listeners", "_live", "_spans", "_turn", "_unwatch",
-        "epoch", "joined", "log", "offset", "readers", "stream", "wire",
+        "_bytes", "_checkpoints", "_encoder", "_listeners", "_live", "_next_checkpoint", "_spans",
+        "_turn", "_unwatch", "epoch", "joined", "log", "offset", "readers", "stream", "wire",
     )  # fmt: skip
 
     def __init__(self, log: Log, stream: str, wire: Wire, epoch: str) -> None:
@@ -80,6 +80,7 @@ class Voice:
         self._bytes = 0
         self._turn = asyncio.Lock()
         self._checkpoints: list[tuple[int, Encoder]] = []
+        self._next_checkpoint = _CHECKPOINT
         self._live = live(log)
         self._listeners: dict[Subscription, Sink] = {}
         self._unwatch: Callable[[], None] | None = None
@@ -111,17 +112,20 @@ class Voice:
             encoder = self._encoder
             records = await self.log.batch(self.stream, Cursor(self.epoch, start), BATCH)
             if records and self._encoder is encoder:  # else a reader has taken over meanwhile
-                self._remember(start, _encode(encoder, self.wire, self.epoch, records))
+                span = _encode(encoder, self.wire, self.epoch, records)
+                self._remember(start, span)
+                self._pass(span.end)
 
     def listen(self, reader: Subscription, sink: Sink) -> bool:
         """Hand spans to ``sink`` from now on; False if this log or this moment does not allow it."""
-        log = self._live
-        if log is None or self._turn.locked() or reader.offset != self.offset:
+        if self._live is None or self._turn.locked() or reader.offset != self.offset:
             return False
-        if log.recent(self.stream, self.offset, 1) != []:
-            return False  # there is something to read first
         if self._unwatch is None:
-            self._unwatch = log.watch(self.stream, self._grown)
+            head, stop = self._live.watch(self.stream, self._grown)
+            if head.sealed or head.cursor.offset != self.offset:
+                stop()
+                return False  # there is something to pull first
+            self._unwatch = stop
         self._listeners[reader] = sink
         return True
 
@@ -132,45 +136,51 @@ class Voice:
             self._unwatch()
             self._unwatch = None
 
-    def _grown(self, head: Head | None) -> None:
+    def _grown(self, head: Head | None, new: Sequence[Record]) -> None:
         """The stream has grown, or is over: hand on what is new. Called by the log."""
         try:
-            over = head is None or self._turn.locked() or not self._pour() or head.sealed
+            handed = head is not None and not head.sealed and self._hand_on(new)
         except Exception:
             _log.exception("%s: cannot be encoded", self.stream)
-            over = True
-        if over:
+            handed = False
+        if not handed:
             for reader in tuple(self._listeners):
                 reader.dismiss()
 
-    def _pour(self) -> bool:
-        """Encode what is new and hand it to the listeners; False if it is not at hand."""
-        assert self._live is not None and self._encoder is not None, "listen() saw to it"
-        while True:
-            start = self.offset
-            records = self._live.recent(self.stream, start, BATCH)
-            if not records:
-                return records is not None
-            span = _encode(self._encoder, self.wire, self.epoch, records)
+    def _hand_on(self, new: Sequence[Record]) -> bool:
+        """Encode what is new and hand it to the listeners; False if they have to pull it."""
+        start = self.offset
+        if not new or new[0].offset != start or self._turn.locked() or self._encoder is None:
+            return False
+        span = _encode(self._encoder, self.wire, self.epoch, new)
+        if span.terminal or len(self._listeners) < self.readers:
             self._remember(start, span)
-            for reader, sink in tuple(self._listeners.items()):
-                if span.terminal or not sink(span):
-                    reader.dismiss()
-                else:
-                    reader.handed(span)
+        self._pass(span.end)
+        if span.terminal:
+            return False
+        for reader, sink in tuple(self._listeners.items()):
+            if sink(span):
+                reader.handed(span)
+            else:
+                self._remember(start, span)
+                reader.dismiss()
+        return True
 
     def _remember(self, start: int, span: Span) -> None:
-        self._spans[start] = span
-        self._bytes += len(span.data)
-        self.offset = span.end
-        if len(self._listeners) == self.readers:
-            self._spans, self._bytes = {start: span}, len(span.data)  # nobody will pull any other
+        """Keep a span for those who pull."""
+        if start not in self._spans:
+            self._spans[start] = span
+            self._bytes += len(span.data)
         while len(self._spans) > _SPANS or (self._bytes > _SPAN_BYTES and len(self._spans) > 1):
             oldest = next(iter(self._spans))
             self._bytes -= len(self._spans.pop(oldest).data)
-        last = self._checkpoints[-1][0] if self._checkpoints else 0
-        if span.end - last >= _CHECKPOINT:
-            self._checkpoints.append((span.end, deepcopy(self._encoder)))  # type: ignore[arg-type]
+
+    def _pass(self, end: int) -> None:
+        """The encoder has come to ``end``."""
+        self.offset = end
+        if end >= self._next_checkpoint:
+            self._next_checkpoint = end + _CHECKPOINT
+            self._checkpoints.append((end, deepcopy(self._encoder)))  # type: ignore[arg-type]
             if len(self._checkpoints) > _CHECKPOINTS:
                 del self._checkpoints[::2]
 
@@ -397,10 +407,12 @@ class Voices:
         return subscription
 
     def _forget(self) -> None:
-        """Drop voices that nobody listens to, beyond the number worth keeping."""
-        for key in list(self._voices)[: max(0, len(self._voices) - _UNHEARD)]:
-            if not self._voices[key].readers:
-                del self._voices[key]
+        """Drop voices that nobody listens to, if there are more than are worth keeping."""
+        for _ in range(2):  # two looks for each that comes: what is heard cannot make them pile up
+            if len(self._voices) > _UNHEARD:
+                key, voice = self._voices.popitem(last=False)
+                if voice.readers:
+                    self._voices[key] = voice
 
 
 async def place(log: Log, stream: str, wire: Wire, count: int) -> Cursor:

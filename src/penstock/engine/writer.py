@@ -113,11 +113,16 @@ class Writer:
             self._note(pushed.popleft())
         return len(pushed) < _AHEAD
 
+    async def room(self) -> None:
+        """Wait until something of what was pushed is durable. Raises: LogUnavailable."""
+        if self._pushed:
+            await asyncio.wait(self._pushed, return_when=asyncio.FIRST_COMPLETED)
+            self._keeps_up()
+
     async def flush(self) -> None:
         """Wait until all that was pushed is durable. Raises: LogUnavailable."""
         while self._pushed:
-            await asyncio.wait(self._pushed)
-            self._keeps_up()
+            await self.room()
 
     def _note(self, pushed: asyncio.Future[Head]) -> None:
         try:

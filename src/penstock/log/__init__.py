@@ -28,9 +28,11 @@ __all__ = [
     "Lists",
     "Live",
     "Log",
+    "News",
     "Record",
     "StreamInfo",
     "Trims",
+    "Watch",
     "live",
     "read_all",
 ]
@@ -154,6 +156,17 @@ class StreamInfo(NamedTuple):
     updated_at: float
 
 
+News = Callable[[Head | None, Sequence[Record]], None]
+"""Takes the end of a stream and the records that are new; None and none once there is no stream."""
+
+
+class Watch(NamedTuple):
+    """``head`` is the end as it was when the watch began; ``stop`` ends it."""
+
+    head: Head
+    stop: Callable[[], None]
+
+
 @runtime_checkable
 class Live(Protocol):
     """
@@ -173,19 +186,11 @@ class Live(Protocol):
         """
         ...
 
-    def recent(self, stream: str, offset: int, limit: int) -> list[Record] | None:
+    def watch(self, stream: str, callback: News) -> Watch:
         """
-        Return up to ``limit`` records from ``offset`` on, empty at the end.
+        Call ``callback`` whenever the end of ``stream`` has moved, until told to stop.
 
-        None if they are not at hand: ``batch`` has them, or says why it has not.
-        """
-        ...
-
-    def watch(self, stream: str, callback: Callable[[Head | None], None]) -> Callable[[], None]:
-        """
-        Call ``callback`` with the end whenever it has moved; with None once there is none any more.
-
-        Returns the function that ends it. Raises: StreamNotFound (or it is not at hand).
+        Raises: StreamNotFound (or it is not at hand).
         """
         ...
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from asyncio import Future, get_running_loop
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 
 from ..cursor import Cursor
 from ..errors import LogUnavailable
 from ..events import Event, ResponseStarted, decode_events, encode_events
-from . import Head, Record, StreamInfo, read_all
+from . import Head, News, Record, StreamInfo, Watch, read_all
 from .stream import REMEMBERED, Stream, admit, new_epoch, not_found
 
 __all__ = ["MemoryLog"]
@@ -34,10 +34,11 @@ class _Held:
 
     def extend(self, events: Sequence[Event], at: float, seal: bool) -> Head:
         end = self.stream.end
-        self.records += [Record(n, at, event) for n, event in enumerate(events, end)]
+        new = [Record(n, at, event) for n, event in enumerate(events, end)]
+        self.records += new
         self.starts += [n for n, event in enumerate(events, end) if type(event) is ResponseStarted]
         head = Head(Cursor(self.stream.head.cursor.epoch, end + len(events)), seal)
-        self.stream.advance(head, at)
+        self.stream.advance(head, at, new)
         return head
 
     def origin(self, offset: int) -> int:
@@ -84,14 +85,7 @@ class MemoryLog:
         done.set_result(held.extend(events, max(time.time(), held.stream.updated_at), seal))
         return done
 
-    def recent(self, stream: str, offset: int, limit: int) -> list[Record] | None:
-        held = self._held.get(stream)
-        if held is None or not held.stream.first <= offset <= held.stream.end:
-            return None
-        start = offset - held.stream.first
-        return held.records[start : start + limit]
-
-    def watch(self, stream: str, callback: Callable[[Head | None], None]) -> Callable[[], None]:
+    def watch(self, stream: str, callback: News) -> Watch:
         return self._get(stream).stream.watch(callback)
 
     def read(self, stream: str, cursor: Cursor | None = None) -> AsyncIterator[Record]:

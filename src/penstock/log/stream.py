@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import secrets
 from asyncio import Future, get_running_loop
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from ..cursor import Cursor
 from ..errors import Conflict, CursorGone, LogError, StreamNotFound, StreamSealed
-from . import NEW, Head, StreamInfo
+from . import NEW, Head, News, Record, StreamInfo, Watch
 
 __all__ = ["REMEMBERED", "Stream", "admit", "new_epoch", "not_found"]
 
@@ -65,7 +66,7 @@ class Stream:
         self.created_at = created_at
         self.updated_at = created_at
         self._waiters: set[Future[None]] = set()
-        self._watchers: list[Callable[[Head | None], None]] = []
+        self._watchers: list[News] = []
         self._over: LogError | None = None
 
     @property
@@ -101,8 +102,13 @@ class Stream:
         """Return the new oldest offset if all ``before`` goes, whose answer began at ``origin``."""
         return self.end if self.head.sealed and before >= self.end else max(origin, self.first)
 
-    def advance(self, head: Head, at: float) -> None:
-        """Move the end, and wake whoever waits for it."""
+    @property
+    def watched(self) -> bool:
+        """Whether anybody wants to be told what is new."""
+        return bool(self._watchers)
+
+    def advance(self, head: Head, at: float, new: Sequence[Record] = ()) -> None:
+        """Move the end, wake whoever waits for it, and tell whoever watches it what is ``new``."""
         self.head = head
         self.updated_at = at
         if self._waiters:
@@ -112,12 +118,12 @@ class Stream:
                     waiter.set_result(None)
         if self._watchers:
             for watcher in tuple(self._watchers):
-                watcher(head if self._over is None else None)
+                watcher(head if self._over is None else None, new)
 
-    def watch(self, callback: Callable[[Head | None], None]) -> Callable[[], None]:
-        """Call ``callback`` whenever the end moves, with None once it never will; return how to stop."""
+    def watch(self, callback: News) -> Watch:
+        """Tell ``callback`` whenever the end moves, and when it never will again."""
         self._watchers.append(callback)
-        return lambda: self._watchers.remove(callback)
+        return Watch(self.head, partial(self._watchers.remove, callback))
 
     def close(self, why: LogError) -> None:
         """Let nobody wait any longer: it is deleted, or its log is closed."""

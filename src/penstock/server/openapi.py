@@ -22,7 +22,7 @@ _STREAMS = ("text/event-stream", "application/x-ndjson")
 
 def description(fronts: Iterable[Front]) -> dict[str, object]:
     """Return the OpenAPI document of ``fronts``."""
-    _, components = json.schema_components(
+    (event, *_), components = json.schema_components(
         [Event, *_BODIES.values()], ref_template="#/components/schemas/{name}"
     )
     paths: dict[str, dict[str, Any]] = {}
@@ -39,7 +39,7 @@ def description(fronts: Iterable[Front]) -> dict[str, object]:
         },
         "paths": paths,
         "components": {
-            "schemas": dict(components),
+            "schemas": {"Event": event, **components},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }

@@ -218,7 +218,7 @@ def _upstream(name: str, described: UpstreamSettings, runs: Runs) -> tuple[Upstr
         raise ConfigError(f"{field}: the dialect {dialect.name!r} cannot be read", field=field)
     options = {} if described.finish_required else {"finish_required": False}
     if described.replay:
-        tape = Replay(Path(described.replay), dialect, described.pace, **options)
+        tape = Replay(Path(described.replay), dialect, described.pace, budget=runs.budget, **options)
         table = described.models
         return tape, {**dict.fromkeys(tape.models, "*"), **table} if table == {"*": "*"} else table
     if dialect.write_request is None:

@@ -154,6 +154,7 @@ def test_many_small_frames_in_one_read_are_linear() -> None:
 def test_a_block_may_be_as_large_as_the_limit_and_no_larger(size: int) -> None:
     block = b"data: " + b"x" * 94
     assert read(*pieces(block + b"\n\n", size), max_frame=100) == [Frame(b"x" * 94)]
+    assert read(b"data: a\n\n" + block + b"\n", b"\n", max_frame=100) == [Frame(b"a"), Frame(b"x" * 94)]
     with pytest.raises(FrameTooLarge, match="an SSE block exceeds 99 bytes"):
         read(*pieces(block + b"\n\n", size), max_frame=99)
 

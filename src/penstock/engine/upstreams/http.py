@@ -4,7 +4,7 @@ A model endpoint reached over HTTP, in any dialect that has a decoder.
 Rule 1: before the first byte of an answer, connect errors, 429 and 5xx are
 tried again; after it, never: a second answer is not the rest of the first.
 Rule 2: the work of one read is bounded by the budget, whatever has arrived.
-Rule 3: the key goes into the header, and nowhere else.
+Rule 3: the key goes into the header, and nowhere else, even if the upstream repeats it.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Http:
         """
         self._url = url.rstrip("/") + dialect.request_path
         self._dialect, self._budget, self._retries, self._options = dialect, budget, retries, options
+        self._key = key
         self._headers = {
             "Content-Type": "application/json",
             "Accept": dialect.framings[0].media_type,
@@ -103,7 +104,7 @@ class Http:
         if response.status == 200 and not _is_json(response):
             return response
         try:
-            raise await _refusal(response)
+            raise await _refusal(response, self._key)
         finally:
             response.release()
 
@@ -151,9 +152,9 @@ def _is_json(response: aiohttp.ClientResponse) -> bool:
     return response.content_type == "application/json"
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> PenstockError:
+async def _refusal(response: aiohttp.ClientResponse, key: str) -> PenstockError:
     """Return what an answer other than a stream means."""
-    body = await _decoded_body(response)
+    body = await _decoded_body(response, key)
     message = _message(body) or response.reason or "no reason given"
     status = response.status
     if status == 200:
@@ -170,10 +171,10 @@ async def _refusal(response: aiohttp.ClientResponse) -> PenstockError:
     return error
 
 
-async def _decoded_body(response: aiohttp.ClientResponse) -> Any:
+async def _decoded_body(response: aiohttp.ClientResponse, key: str) -> Any:
     try:
         data = await response.content.read(_ERROR_BODY)
-        return jsontext.decode(data)
+        return jsontext.decode(data.replace(key.encode(), b"***") if key else data)
     except (ValueError, aiohttp.ClientError, OSError):
         return None
 

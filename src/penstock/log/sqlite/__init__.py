@@ -26,7 +26,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 from ...cursor import Cursor
 from ...errors import Conflict, LogError, LogUnavailable, StreamNotFound, StreamSealed
 from ...events import Event, encode_events
-from .. import Head, Record, StreamInfo, read_all
+from .. import Head, News, Record, StreamInfo, Watch, read_all
 from ..stream import REMEMBERED, admit, not_found
 from . import reads
 from .checkpoints import Checkpoints
@@ -116,19 +116,12 @@ class SQLiteLog:
         admit(stream, tail.assigned, expect)
         return self._put(tail, events, encode_events(events), SEALED if seal else MORE, time.time())
 
-    def recent(self, stream: str, offset: int, limit: int) -> list[Record] | None:
-        tail = self._tails.at_hand(stream)
-        if tail is None or tail.stream is None or tail.deleted or not tail.held <= offset <= tail.known.end:
-            return None
-        return tail.latest(offset, limit) or tail.read(offset, limit)
-
-    def watch(self, stream: str, callback: Callable[[Head | None], None]) -> Callable[[], None]:
+    def watch(self, stream: str, callback: News) -> Watch:
         tail = self._tails.at_hand(stream)
         if tail is None or tail.stream is None or tail.deleted:
             raise not_found(stream)
-        stop = tail.stream.watch(callback)
-
-        return partial(_unwatch, stop, tail)
+        head, stop = tail.stream.watch(callback)
+        return Watch(head, partial(_unwatch, stop, tail))
 
     def _put(
         self, tail: Tail, events: Sequence[Event], data: bytes, kind: Kind, now: float

@@ -16,11 +16,13 @@ from __future__ import annotations
 from asyncio import Future
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import repeat
+from itertools import count, repeat
 from typing import NamedTuple
 
+from msgspec import UNSET
+
 from ...cursor import Cursor
-from ...events import Event, ResponseStarted
+from ...events import Event, PartDelta, ResponseStarted
 from .. import Head, Record
 from ..stream import Stream, new_epoch, not_found
 from .rows import DELETED, SEALED, Entry, Kind, Settlement, records
@@ -48,7 +50,7 @@ class Tail:
     """The end of a stream, where it grows."""
 
     __slots__ = (
-        "__weakref__", "_events", "assigned", "at", "deleted", "entries", "epoch", "id", "leaving", "name",
+        "__weakref__", "assigned", "at", "deleted", "entries", "epoch", "id", "leaving", "name",
         "origin", "settled", "settled_origin", "settling", "size", "stream", "unsettled",
     )  # fmt: skip
 
@@ -72,8 +74,6 @@ class Tail:
         self.leaving: Future[Head] | None = None
         """Done when its deletion is."""
         self.entries: list[Entry] = []
-        self._events: Sequence[Event] = ()
-        """What the last entry says."""
         self.size = 0
         """Bytes in ``entries``."""
         self.unsettled = 0
@@ -124,9 +124,8 @@ class Tail:
         self.assigned = self.stream.head if self.stream else None
 
     def commit(self, entry: Entry, head: Head, events: Sequence[Event] = ()) -> None:
-        """Let readers see what has been committed; ``events`` are kept for those at the very end."""
+        """Let readers see what has been committed: ``events``, as they were given to :meth:`assign`."""
         self.entries.append(entry)
-        self._events = () if head.sealed else events
         self.unsettled += 1
         self.size += len(entry.data)
         if self.stream is None:
@@ -135,7 +134,7 @@ class Tail:
             self.deleted = True
             self.stream.close(not_found(self.name))
         else:
-            self.stream.advance(head, entry.at)
+            self.stream.advance(head, entry.at, _news(entry, events) if self.stream.watched else ())
 
     def replay(self, entry: Entry) -> None:
         """Commit what the journal had committed before. Raises: ValueError (it does not follow)."""
@@ -185,13 +184,6 @@ class Tail:
         """The offset from which on records are in memory."""
         return self.entries[0].first if self.entries else self.known.end
 
-    def latest(self, offset: int, limit: int) -> list[Record]:
-        """Return the records of the last entry, if it begins at ``offset``, without decoding them again."""
-        if not self.entries or self.entries[-1].first != offset or len(self._events) > limit:
-            return []
-        at = self.entries[-1].at
-        return [Record(n, at, event) for n, event in enumerate(self._events, offset)]
-
     def read(self, offset: int, limit: int) -> list[Record]:
         """Return up to about ``limit`` records from ``offset`` (which is held) on."""
         found: list[Record] = []
@@ -216,3 +208,15 @@ class Tail:
 
 def _first(entry: Entry) -> int:
     return entry.first
+
+
+def _news(entry: Entry, events: Sequence[Event]) -> list[Record]:
+    """
+    Return the records of an entry for those who watch.
+
+    Deltas are what they are; anything that may carry values of any kind is read
+    back, so that it cannot differ from what a later reader gets.
+    """
+    if all(type(event) is PartDelta and event.extra is UNSET for event in events):
+        return list(map(tuple.__new__, repeat(Record), zip(count(entry.first), repeat(entry.at), events)))
+    return records(entry.first, repeat(entry.at), entry.data)
