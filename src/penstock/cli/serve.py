@@ -25,7 +25,7 @@ def command(config_file: str | None, **flags: Any) -> None:
         click.echo(f"Penstock listens on {url}  (log: {settings.data}/penstock.db)")
         models = ", ".join(service.models.names) or "whatever the upstream has"
         click.echo(f"Models: {models}")
-        if not service.keys.all():
+        if not service.keys:
             click.echo("No API keys: requests from this machine only. `penstock keys create` makes one.")
 
     run(settings, announce)

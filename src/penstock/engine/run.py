@@ -29,6 +29,7 @@ from ..errors import (
 from ..events import (
     TERMINAL,
     Event,
+    PartDelta,
     PartDone,
     ResponseDone,
     ResponseFailed,
@@ -67,7 +68,7 @@ class Run:
     """Produces one response into a stream whose ``response.started`` is written already."""
 
     __slots__ = (
-        "_heard", "_log", "_reads", "_seal", "_start", "_upstream_says", "_writer", "began", "gate",
+        "_heard", "_log", "_reads", "_said", "_seal", "_start", "_upstream_says", "_writer", "began", "gate",
         "max_time", "response_id", "stream",
     )  # fmt: skip
 
@@ -76,6 +77,8 @@ class Run:
         self.gate = Interruptible()
         self.began = asyncio.get_running_loop().time()
         """By the loop's clock."""
+        self._said = 0
+        """Characters in parts that were done, about: what an estimate of usage needs."""
         self._reads = 0
         self._heard = (0, self.began)
         self.max_time = None if start.max_time is UNSET else start.max_time
@@ -140,27 +143,25 @@ class Run:
                     raise PenstockError("the upstream's decoder said no end")
                 continue
             first, last = events[0], events[-1]
+            if type(last) is not PartDelta:
+                self._said += sum(len(str(event.part)) for event in events if type(event) is PartDone)
             if type(first) is ResponseStarted:
                 self._upstream_says = {"id": first.response_id, "model": first.model}
                 events = events[1:]
             if isinstance(last, TERMINAL):
-                await self._write_end([*events[:-1], await self._completed(last, events)])
+                await self._write_end([*events[:-1], self._completed(last)])
                 return
             if events and not writer.push(events):
                 await writer.room()
                 if not writer.push(events):
                     await writer.append(*events)
 
-    async def _completed(self, end: ResponseDone | ResponseFailed, events: Sequence[Event]) -> Event:
-        """Return the terminal event of ``events`` with what only the run knows."""
+    def _completed(self, end: ResponseDone | ResponseFailed) -> Event:
+        """Return the upstream's terminal event with what only the run knows."""
         extra: dict[str, object] = {} if end.extra is UNSET else dict(end.extra)
         if said := {key: value for key, value in self._upstream_says.items() if value}:
             extra["upstream"] = said
-        usage = end.usage
-        if usage is UNSET:
-            await self._writer.flush()
-            response = await latest(self._log, self.stream)
-            usage = _estimated(self._start, response, events)
+        usage = _estimated(self._start, self._said) if end.usage is UNSET else end.usage
         return replace(end, usage=usage, extra=extra or UNSET)
 
     async def _end(self, reason: str, error: PenstockError | None = None) -> None:
@@ -200,7 +201,7 @@ async def latest(log: Log, stream: str) -> Response:
 
 def closing(response: Response, start: Start, reason: str, error: PenstockError | None = None) -> list[Event]:
     """Return the events that end ``response``: it was stopped, or it failed."""
-    usage = _estimated(start, response, ())
+    usage = _estimated(start, sum(len(str(part)) for part in response.content()))
     if reason == "stop":
         still = [PartDone(key, growing.part) for key, growing in response.parts.items() if not growing.done]
         return [*still, ResponseDone("cancelled", usage)]
@@ -212,10 +213,7 @@ def closing(response: Response, start: Start, reason: str, error: PenstockError 
     return [ResponseFailed(code, message, retryable, usage)]
 
 
-def _estimated(start: Start, response: Response, more: Sequence[Event]) -> Usage:
+def _estimated(start: Start, said: int) -> Usage:
     """Count tokens the way one does without a tokenizer: four characters each."""
     asked = len(start.instructions) + sum(len(str(message.parts)) for message in start.input)
-    said = sum(len(delta) for growing in response.parts.values() for delta in growing.deltas)
-    said += sum(len(str(growing.start)) for growing in response.parts.values() if growing.done)
-    said += sum(len(str(event)) for event in more if isinstance(event, PartDone))
     return Usage(input_tokens=-(-asked // 4), output_tokens=-(-said // 4), source="estimated")

@@ -97,7 +97,7 @@ class Runs:
             ModelNotFound, IdempotencyClash, Overloaded, Draining, LogUnavailable.
         """
         name, served = self._admit(start)
-        writer = Writer(self.log, stream or new_stream())
+        writer = Writer(self.log, stream or new_stream(), fresh=stream is None)
         # Of requests with one key the second waits until the first is on record.
         async with self._turns.setdefault(writer.stream, asyncio.Lock()):
             try:

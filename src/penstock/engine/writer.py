@@ -19,7 +19,7 @@ from ..cursor import Cursor
 from ..errors import Conflict, LogUnavailable, StreamNotFound
 from ..events import Event, MessageAdded, ReviewDone, StopRequested
 from ..grammar import Grammar
-from ..log import NEW, Head, Log, live
+from ..log import FRESH, NEW, Head, Log, live
 
 __all__ = ["Writer"]
 
@@ -47,13 +47,14 @@ class Writer:
         "_cursor", "_live", "_log", "_owner", "_pushed", "_stored", "_turn", "grammar", "stream",
     )  # fmt: skip
 
-    def __init__(self, log: Log, stream: str, *, owner: bool = True) -> None:
+    def __init__(self, log: Log, stream: str, *, owner: bool = True, fresh: bool = False) -> None:
+        """``fresh``: the name was minted for this writer, and is nobody else's."""
         self.stream = stream
         self.grammar = Grammar()
         self._log = log
         self._live = live(log)
         self._owner = owner
-        self._cursor = NEW
+        self._cursor = FRESH if fresh else NEW
         self._turn = asyncio.Lock()
         self._pushed: deque[asyncio.Future[Head]] = deque()
         self._stored = NEW
@@ -153,13 +154,13 @@ class Writer:
 
     async def _fold_theirs(self) -> None:
         """Fold in what others have appended since this writer last looked."""
-        if self._cursor == NEW and self._owner:
+        if not self._cursor.epoch and self._owner:
             raise Conflict(f"stream {self.stream!r} exists already")
         try:
             head = await self._log.head(self.stream)
         except StreamNotFound:
             raise Conflict(f"stream {self.stream!r} was deleted") from None
-        if self._cursor == NEW:
+        if not self._cursor.epoch:
             self._cursor = Cursor(head.cursor.epoch)
         if head.cursor.epoch != self._cursor.epoch:
             raise Conflict(f"stream {self.stream!r} was deleted and created anew")

@@ -21,6 +21,7 @@ from ..cursor import Cursor
 from ..events import Event
 
 __all__ = [
+    "FRESH",
     "NEW",
     "Deletes",
     "Expires",
@@ -56,6 +57,9 @@ class Head(NamedTuple):
 NEW: Final = Cursor("", 0)
 """``expect=NEW``: the caller believes that there is no such stream yet."""
 
+FRESH: Final = Cursor("", -1)
+"""``expect=FRESH``: as NEW, and the caller has just minted the name, so that nobody need look for it."""
+
 
 class Log(Protocol):
     async def append(
@@ -71,8 +75,8 @@ class Log(Protocol):
 
         They are durable when this returns, and no reader sees them before. A
         caller that is cancelled while it waits has still appended.
-        ``expect`` is where the caller believes the end to be (:data:`NEW`: the
-        stream does not exist); if it is elsewhere, nothing is written.
+        ``expect`` is where the caller believes the end to be (:data:`NEW` and
+        :data:`FRESH`: the stream does not exist); if it is elsewhere, nothing is written.
         No events and ``seal=True`` only seals.
 
         Raises:

@@ -16,7 +16,7 @@ from typing import Final
 
 from ..cursor import Cursor
 from ..errors import Conflict, CursorGone, LogError, StreamNotFound, StreamSealed
-from . import NEW, Head, News, Record, StreamInfo, Watch
+from . import FRESH, NEW, Head, News, Record, StreamInfo, Watch
 
 __all__ = ["REMEMBERED", "Stream", "admit", "new_epoch", "not_found"]
 
@@ -43,7 +43,7 @@ def admit(name: str, end: Head | None, expect: Cursor | None) -> None:
         StreamSealed: the stream takes no more.
     """
     found = end.cursor if end else NEW
-    if expect is not None and expect[:2] != found[:2]:
+    if expect is not None and expect[:2] != found[:2] and not (end is None and expect == FRESH):
         raise Conflict(f"stream {name!r}: {_where(expect)} was expected, but {_where(found)}")
     if end and end.sealed:
         raise StreamSealed(f"stream {name!r} is sealed")

@@ -20,7 +20,7 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Final, get_args
 
-from msgspec import Struct, json
+from msgspec import DecodeError, Struct, json
 
 from ..errors import ConfigError, Forbidden, Unauthorized
 from ..requests import Scope
@@ -49,21 +49,30 @@ class Keys:
         self._stamp: tuple[int, int] | None = None
         self._keys: dict[str, Key] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there is any key. Raises: ConfigError (the file cannot be read)."""
+        self._refresh()
+        return bool(self._keys)
+
     def all(self) -> list[Key]:
         """Return every key. Raises: ConfigError (the file cannot be read)."""
+        self._refresh()
+        return list(self._keys.values())
+
+    def _refresh(self) -> None:
         try:
-            stat = self._path.stat()
+            stat = os.stat(self._path)
         except FileNotFoundError:
             self._keys, self._stamp = {}, None
-            return []
-        if self._stamp != (stat.st_mtime_ns, stat.st_ino):
-            try:
-                found = json.decode(self._path.read_bytes(), type=list[Key])
-            except (OSError, ValueError) as exc:
-                raise ConfigError(f"the key file {self._path} cannot be read: {exc}") from exc
-            self._keys = {key.id: key for key in found}
-            self._stamp = (stat.st_mtime_ns, stat.st_ino)
-        return list(self._keys.values())
+            return
+        if self._stamp == (stat.st_mtime_ns, stat.st_ino):
+            return
+        try:
+            found = json.decode(self._path.read_bytes(), type=list[Key])
+        except (OSError, DecodeError, UnicodeDecodeError) as exc:
+            raise ConfigError(f"the key file {self._path} cannot be read: {exc}") from exc
+        self._keys = {key.id: key for key in found}
+        self._stamp = (stat.st_mtime_ns, stat.st_ino)
 
     def create(self, name: str, scopes: Sequence[Scope]) -> str:
         """Make a key and return it: the only time it can be seen."""
@@ -80,8 +89,7 @@ class Keys:
         return len(after) < len(before)
 
     def find(self, token: str) -> Key | None:
-        """Return the key that ``token`` is, or None."""
-        self.all()
+        """Return the key that ``token`` is, or None, as of the last look at the file."""
         key_id, _, secret = token.removeprefix(_SHAPE).partition("_")
         key = self._keys.get(key_id)
         genuine = compare_digest(_digest(secret), key.digest if key else "")
@@ -108,7 +116,7 @@ class Access:
         Raises:
             Unauthorized, Forbidden.
         """
-        if not self._keys.all():
+        if not self._keys:
             self._check_local(headers)
             return ""
         token = _token(headers)

@@ -13,10 +13,11 @@ import gc
 import importlib.util
 import logging
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -32,6 +33,9 @@ __all__ = ["run"]
 
 _log = logging.getLogger("penstock.server")
 
+_SWITCH: Final = 0.0005
+"""Seconds for which the event loop may keep the interpreter while the log's thread waits for it."""
+
 
 def run(settings: Settings, on_ready: Callable[[str, Service], None]) -> None:
     """
@@ -43,6 +47,7 @@ def run(settings: Settings, on_ready: Callable[[str, Service], None]) -> None:
         ConfigError, LogError: the server cannot start; the message says why.
     """
     _raise_file_limit()
+    sys.setswitchinterval(_SWITCH)
     uvloop = importlib.util.find_spec("uvloop")
     factory = None
     if uvloop is not None:
@@ -155,7 +160,7 @@ class _Server(uvicorn.Server):
 
 
 def _check_exposure(settings: Settings, service: Service) -> None:
-    if not is_loopback(settings.host) and not service.keys.all():
+    if not is_loopback(settings.host) and not service.keys:
         raise ConfigError(
             f"without API keys Penstock listens on loopback only, not on {settings.host!r}: "
             "create a key first (`penstock keys create`)",

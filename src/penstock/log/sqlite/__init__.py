@@ -26,7 +26,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 from ...cursor import Cursor
 from ...errors import Conflict, LogError, LogUnavailable, StreamNotFound, StreamSealed
 from ...events import Event, encode_events
-from .. import Head, News, Record, StreamInfo, Watch, read_all
+from .. import FRESH, Head, News, Record, StreamInfo, Watch, read_all
 from ..stream import REMEMBERED, admit, not_found
 from . import reads
 from .checkpoints import Checkpoints
@@ -133,6 +133,8 @@ class SQLiteLog:
 
     async def _growing(self, stream: str, expect: Cursor | None) -> Tail:
         """Return the tail to append to; a new one, if there is no such stream and none is expected."""
+        if expect == FRESH:
+            return self._tails.create(stream)
         tail = await self._tails.find(stream)
         while tail and tail.leaving:
             await asyncio.wait([tail.leaving])
