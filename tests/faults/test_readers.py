@@ -153,7 +153,7 @@ async def test_what_is_not_read_takes_no_memory(tmp_path: Path) -> None:
             reader.close()
     assert len(told) > PIECES
     print(f"{readers} stalled readers of {len(PIECE) * PIECES:,} bytes: {grown:,} bytes of memory")
-    assert grown < len(PIECE) * PIECES * readers / 8
+    assert grown < len(PIECE) * PIECES * readers / 4
 
 
 # -- readers that wait
@@ -217,4 +217,4 @@ async def test_a_new_stream_is_served_while_others_go_as_fast_as_they_can(tmp_pa
         running = httpx2.get(f"{server.url}/readyz", timeout=60).json()["runs"]
     print(f"first word after {took:.2f} s beside {running} answers at full speed")
     assert running > busy / 2, "the server was not busy: the test shows nothing"
-    assert took < 10
+    assert took < 5

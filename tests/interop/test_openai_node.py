@@ -13,6 +13,8 @@ import pytest
 
 from serving import Server
 
+pytestmark = pytest.mark.node
+
 NODE: Final = Path(__file__).with_name("node")
 TOOLS: Final = [
     {
@@ -54,9 +56,7 @@ SHAPES: Final = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that sends keepalives between any two deltas."""
-    assert (NODE / "node_modules" / "openai").is_dir(), (
-        "openai for Node is not installed: `make interop-node`"
-    )
+    assert (NODE / "node_modules" / "openai").is_dir(), "openai for Node is not installed: `make test-node`"
     with Server(tmp_path_factory.mktemp("node"), keepalive=0.005) as server:
         yield server
 

@@ -55,8 +55,8 @@ class Span(NamedTuple):
     terminal: bool
 
 
-Sink = Callable[[Span], bool]
-"""Takes a span's bytes at once, or says that it cannot."""
+Sink = Callable[[bytes], bool]
+"""Takes bytes at once, or says that it cannot."""
 
 
 class Voice:
@@ -153,14 +153,15 @@ class Voice:
         if not new or new[0].offset != start or self._turn.locked() or self._encoder is None:
             return False
         span = _encode(self._encoder, self.wire, self.epoch, new)
-        if span.terminal or len(self._listeners) < self.readers:
+        end, data, terminal = span
+        if terminal or len(self._listeners) < self.readers:
             self._remember(start, span)
-        self._pass(span.end)
-        if span.terminal:
+        self._pass(end)
+        if terminal:
             return False
         for reader, sink in tuple(self._listeners.items()):
-            if sink(span):
-                reader.handed(span)
+            if sink(data):
+                reader.offset = end
             else:
                 self._remember(start, span)
                 reader.dismiss()
@@ -218,8 +219,8 @@ class Subscription:
     """
 
     __slots__ = (
-        "_after", "_dismissed", "_encoder", "_from", "_head", "_offset", "_until_terminal", "_voice",
-        "ended", "gate",
+        "_after", "_dismissed", "_encoder", "_from", "_head", "_until_terminal", "_voice",
+        "ended", "gate", "offset",
     )  # fmt: skip
 
     def __init__(self, voice: Voice, after: Cursor, *, until_terminal: bool = False) -> None:
@@ -230,17 +231,13 @@ class Subscription:
         self._voice = voice
         self._from = after
         self._after: Cursor | None = after
-        self._offset = after.offset
+        self.offset = after.offset
+        """Records read so far, from the beginning of the stream; the voice moves it while it hands on."""
         self._encoder: Encoder | None = None
         self._head: Head | None = None
         self._until_terminal = until_terminal
         self._dismissed: asyncio.Future[None] | None = None
         voice.readers += 1
-
-    @property
-    def offset(self) -> int:
-        """Records read so far, counted from the beginning of the stream."""
-        return self._offset
 
     async def open(self) -> None:
         """Find the place to begin. Raises: StreamNotFound, CursorGone."""
@@ -269,7 +266,7 @@ class Subscription:
             span = await self._next()
             if span is None:
                 break
-            self._offset = span.end
+            self.offset = span.end
             self.ended = span.terminal and self._until_terminal and span.end > self._from.offset
             if span.data:
                 return span.data
@@ -279,7 +276,7 @@ class Subscription:
         """Wait until there is more to read, or nothing will ever be. Raises: Interrupted."""
         voice, head = self._voice, self._head
         assert head is not None, "open() comes first"
-        if head.cursor.offset <= self._offset:
+        if head.cursor.offset <= self.offset:
             if head.sealed:
                 self.ended = True
                 return
@@ -306,10 +303,6 @@ class Subscription:
             self._voice.unlisten(self)
             self._dismissed = None
 
-    def handed(self, span: Span) -> None:
-        """The voice has handed this span to the sink."""
-        self._offset = span.end
-
     def dismiss(self) -> None:
         """The voice hands on nothing more: pull."""
         self._voice.unlisten(self)
@@ -327,34 +320,34 @@ class Subscription:
         voice = self._voice
         if self._encoder is not None:
             return await self._alone(self._encoder)
-        if self._offset == voice.offset:
+        if self.offset == voice.offset:
             await voice.advance()
-        span = voice.span(self._offset)
-        if span is None and self._offset != voice.offset:  # fell behind
-            await self._go_alone(Cursor(voice.epoch, self._offset))
+        span = voice.span(self.offset)
+        if span is None and self.offset != voice.offset:  # fell behind
+            await self._go_alone(Cursor(voice.epoch, self.offset))
             voice.joined -= 1
             return await self._next()
         return span
 
     async def _go_alone(self, after: Cursor) -> None:
         """Take an encoder of one's own and go back to where it has to begin."""
-        self._offset, self._encoder = await self._voice.begin(after.offset)
+        self.offset, self._encoder = await self._voice.begin(after.offset)
         self._after = after
 
     async def _alone(self, encoder: Encoder) -> Span | None:
         """Encode for oneself up to where the voice is, or up to the end and become the voice."""
-        voice, span = self._voice, Span(self._offset, b"", False)
+        voice, span = self._voice, Span(self.offset, b"", False)
         if self._passed(span.end) and (span.end == voice.offset or voice.span(span.end) is not None):
             self._join()
             return span
-        ahead = voice.offset - self._offset
+        ahead = voice.offset - self.offset
         limit = min(BATCH, ahead) if ahead > 0 else BATCH
-        at = Cursor(voice.epoch, self._offset)
+        at = Cursor(voice.epoch, self.offset)
         records = await voice.log.batch(voice.stream, at, limit)
         if records:
             span = _encode(encoder, voice.wire, voice.epoch, records, self._after)
             await asyncio.sleep(0)  # a long prefix must not hold up everybody else
-        at_end = len(records) < limit and span.end == self._offset + len(records)
+        at_end = len(records) < limit and span.end == self.offset + len(records)
         if at_end and voice.joined:
             await voice.advance()
         elif at_end and self._passed(span.end):

@@ -44,7 +44,8 @@ class Writer:
     """
 
     __slots__ = (
-        "_cursor", "_live", "_log", "_owner", "_pushed", "_stored", "_turn", "grammar", "stream",
+        "_appending", "_cursor", "_live", "_log", "_owner", "_pushed", "_stored", "_turn",
+        "grammar", "stream",
     )  # fmt: skip
 
     def __init__(self, log: Log, stream: str, *, owner: bool = True, fresh: bool = False) -> None:
@@ -56,6 +57,7 @@ class Writer:
         self._owner = owner
         self._cursor = FRESH if fresh else NEW
         self._turn = asyncio.Lock()
+        self._appending = False
         self._pushed: deque[asyncio.Future[Head]] = deque()
         self._stored = NEW
         """The end as of the last append that is known to be stored."""
@@ -75,16 +77,23 @@ class Writer:
             StreamSealed, LogUnavailable: from the log, for these events or pushed ones.
         """
         async with self._turn:
-            await self.flush()
-            while True:
-                after = self.grammar.after(events)
-                try:
-                    head = await self._log.append(self.stream, events, expect=self._cursor, seal=seal)
-                except Conflict:
-                    await self._fold_theirs()
-                else:
-                    self.grammar, self._cursor, self._stored = after, head.cursor, head.cursor
-                    return head
+            self._appending = True
+            try:
+                await self.flush()
+                return await self._append(events, seal)
+            finally:
+                self._appending = False
+
+    async def _append(self, events: Sequence[Event], seal: bool) -> Head:
+        while True:
+            after = self.grammar.after(events)
+            try:
+                head = await self._log.append(self.stream, events, expect=self._cursor, seal=seal)
+            except Conflict:
+                await self._fold_theirs()
+            else:
+                self.grammar, self._cursor, self._stored = after, head.cursor, head.cursor
+                return head
 
     def push(self, events: Sequence[Event]) -> bool:
         """
@@ -93,7 +102,9 @@ class Writer:
         What becomes of them is told by the next call of :meth:`append`, :meth:`flush` or this.
         Raises: LocalProtocolError, StreamSealed, LogUnavailable.
         """
-        if self._live is None or self._turn.locked() or not self._keeps_up():
+        if self._live is None or self._appending:
+            return False
+        if len(self._pushed) >= _AHEAD and not self._keeps_up():
             return False
         after = self.grammar.after(events)
         try:
@@ -117,7 +128,7 @@ class Writer:
     async def room(self) -> None:
         """Wait until something of what was pushed is durable. Raises: LogUnavailable."""
         if self._pushed:
-            await asyncio.wait(self._pushed, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((self._pushed[0],))
             self._keeps_up()
 
     async def flush(self) -> None:

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..dialects import Wire
 from ..engine.interrupt import Interrupted
-from ..engine.voice import Span, Subscription
+from ..engine.voice import Subscription
 from ..errors import LogError
 
 __all__ = ["DIRECT", "Connections", "Direct", "EventStream"]
@@ -149,12 +149,9 @@ class EventStream:
             return
         self._direct = extension["direct"]
         try:
-            await self._subscription.listen(self._hand_on)
+            await self._subscription.listen(self._direct.write)
         finally:
             self._direct = None
-
-    def _hand_on(self, span: Span) -> bool:
-        return self._direct is not None and self._direct.write(span.data)
 
     async def _watch(self, receive: Receive) -> None:
         """Wait for the reader to leave."""

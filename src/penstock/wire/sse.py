@@ -48,7 +48,8 @@ class SSEReader:
         self._at_start = True
 
     def feed(self, data: bytes) -> list[Frame]:
-        data = self._plain(data)
+        if self._at_start or self._after_cr or b"\r" in data:
+            data = self._plain(data)
         if not data:
             return []
         crosses = bool(self._pieces) and self._pieces[-1].endswith(b"\n") and data.startswith(b"\n")
@@ -57,7 +58,7 @@ class SSEReader:
         if not crosses and b"\n\n" not in data:
             self._check(self._size - data.endswith(b"\n"))  # it may be the block's end, not its own
             return []
-        *blocks, rest = b"".join(self._pieces).split(b"\n\n")
+        *blocks, rest = (b"".join(self._pieces) if len(self._pieces) > 1 else data).split(b"\n\n")
         self._pieces, self._size = [rest] if rest else [], len(rest)
         self._check(self._size - rest.endswith(b"\n"))
         return self._frames(blocks)

@@ -139,7 +139,10 @@ class _Body:
             data = b""  # broken off; the decoder knows whether it had all been said
         if data:
             decode = self._decoder.decode
-            return [event for frame in self._reader.feed(data) for event in decode(frame)]
+            events: list[Event] = []
+            for frame in self._reader.feed(data):
+                events += decode(frame)
+            return events
         self._over = True
         rest = [event for frame in self._reader.close() for event in self._decoder.decode(frame)]
         return [*rest, *self._decoder.close(self._reader.unfinished())]

@@ -109,11 +109,12 @@ class SQLiteLog:
     def push(
         self, stream: str, events: Sequence[Event], *, expect: Cursor, seal: bool = False
     ) -> asyncio.Future[Head] | None:
-        self._check_open()
-        tail = self._tails.at_hand(stream)
+        tail = None if self._closing else self._tails.at_hand(stream)
         if tail is None or tail.leaving:
             return None
-        admit(stream, tail.assigned, expect)
+        assigned = tail.assigned
+        if assigned is None or assigned.sealed or assigned.cursor != expect:
+            admit(stream, assigned, expect)
         return self._put(tail, events, encode_events(events), SEALED if seal else MORE, time.time())
 
     def watch(self, stream: str, callback: News) -> Watch:

@@ -106,7 +106,9 @@ class Tail:
     def assign(self, events: Sequence[Event], data: bytes, kind: Kind, now: float) -> tuple[Entry, Head]:
         """Give ``events`` their places. Returns them, and the end once they are committed."""
         first = self.assigned.cursor.offset if self.assigned else 0
-        self.at = at = max(now, self.at)
+        if now > self.at:
+            self.at = now
+        at = self.at
         starts: tuple[int, ...] = ()
         if ResponseStarted in map(type, events):
             starts = tuple(n for n, event in enumerate(events, first) if type(event) is ResponseStarted)
@@ -115,7 +117,7 @@ class Tail:
             entry.name, entry.epoch = self.name, self.epoch
         if starts:
             self.origin = starts[-1]
-        self.assigned = head = Head(Cursor(self.epoch, entry.end), kind == SEALED)
+        self.assigned = head = Head(Cursor(self.epoch, first + len(events)), kind == SEALED)
         return entry, head
 
     def retract(self, entry: Entry) -> None:
@@ -217,6 +219,7 @@ def _news(entry: Entry, events: Sequence[Event]) -> list[Record]:
     Deltas are what they are; anything that may carry values of any kind is read
     back, so that it cannot differ from what a later reader gets.
     """
-    if all(type(event) is PartDelta and event.extra is UNSET for event in events):
-        return list(map(tuple.__new__, repeat(Record), zip(count(entry.first), repeat(entry.at), events)))
-    return records(entry.first, repeat(entry.at), entry.data)
+    for event in events:
+        if type(event) is not PartDelta or event.extra is not UNSET:
+            return records(entry.first, repeat(entry.at), entry.data)
+    return list(map(tuple.__new__, repeat(Record), zip(count(entry.first), repeat(entry.at), events)))
