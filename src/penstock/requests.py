@@ -66,7 +66,7 @@ class Start(Struct, frozen=True, omit_defaults=True):
     max_time: float | UnsetType = UNSET
     """A shorter limit than the server's own."""
     metadata: dict[str, Any] | UnsetType = UNSET
-    """The caller's own notes, kept with the stream, never sent upstream."""
+    """The caller's own notes, kept with the stream."""
     extra: Extra = UNSET
     """Members of the request body that the canonical model does not name."""
     extra_dialect: str = ""

@@ -149,7 +149,7 @@ async def _read(request: Request, limit: int) -> bytes:
 def _body(data: bytes) -> dict[str, Any]:
     try:
         body = json.decode(data) if data.strip() else {}
-    except (DecodeError, UnicodeDecodeError) as exc:
+    except (DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise RequestError(f"the request body is not JSON: {exc}") from exc
     if not isinstance(body, dict):
         raise RequestError("the request body must be a JSON object")

@@ -2,7 +2,7 @@
 What every log must keep to, as tests that can be run over yours.
 
 Subclass :class:`LogSuite` in a test module and say how a log is opened; if it
-outlives its process, subclass :class:`DurableLogSuite` too::
+outlives its process, subclass ``durable_log_suite.DurableLogSuite`` too::
 
     class TestMyLog(LogSuite):
         @pytest.fixture
@@ -12,7 +12,7 @@ outlives its process, subclass :class:`DurableLogSuite` too::
             await log.aclose()
 
 It needs pytest, and pytest-asyncio in auto mode. Abilities that a log does not
-have (:class:`~penstock.log.Lists`, ``Deletes``, ``Trims``, ``Expires``) are
+have (:class:`~penstock.log.Live`, ``Lists``, ``Deletes``, ``Trims``, ``Expires``) are
 skipped.
 """
 
@@ -28,15 +28,15 @@ import pytest
 from ..cursor import Cursor
 from ..errors import Conflict, CursorGone, LogUnavailable, StreamNotFound, StreamSealed
 from ..events import Custom, Event, PartDelta, ResponseDone, ResponseStarted, encode_events
-from ..log import NEW, Deletes, Expires, Head, Lists, Log, Record, Trims
+from ..log import NEW, Deletes, Expires, Head, Lists, Live, Log, Record, Trims
 from ..log.stream import REMEMBERED
 
-__all__ = ["DurableLogSuite", "LogSuite", "answer", "deltas", "everything"]
+__all__ = ["LogSuite", "answer", "check_dense", "deltas", "everything", "with_abilities"]
 
 Ability = TypeVar("Ability")
 
 
-class _LogAnd(Log, Lists, Deletes, Trims, Expires, Protocol):
+class _LogAnd(Log, Live, Lists, Deletes, Trims, Expires, Protocol):
     """A log with all abilities, for the type checker."""
 
 
@@ -55,12 +55,13 @@ async def everything(log: Log, stream: str, cursor: Cursor | None = None) -> lis
     return [record async for record in log.read(stream, cursor)]
 
 
-def _check_dense(records: Sequence[Record], first: int = 0) -> None:
+def check_dense(records: Sequence[Record], first: int = 0) -> None:
     assert [record.offset for record in records] == list(range(first, first + len(records)))
     assert [record.at for record in records] == sorted(record.at for record in records)
 
 
-def _able(log: Log, *abilities: type[object]) -> _LogAnd:
+def with_abilities(log: Log, *abilities: type[object]) -> _LogAnd:
+    """Return ``log`` as one with these abilities; skip the test if it has not got them."""
     for ability in abilities:
         if not isinstance(log, ability):
             pytest.skip(f"this log is none of {ability.__name__}")
@@ -82,7 +83,7 @@ class LogSuite:
         records = await everything(log, "s")
         assert first.cursor == Cursor(last.cursor.epoch, 4) and last.cursor.offset == 7
         assert [record.event for record in records] == answer("a") + deltas(3)
-        _check_dense(records)
+        check_dense(records)
 
     async def test_records_of_one_append_have_one_time(self, log: Log) -> None:
         await log.append("s", deltas(3))
@@ -227,11 +228,11 @@ class LogSuite:
         cursor, seen = (await log.head("s")).cursor._replace(offset=0), 0
         while records := await log.batch("s", cursor, 7 + seen % 100):
             assert len(records) <= 7 + seen % 100
-            _check_dense(records, seen)
+            check_dense(records, seen)
             seen += len(records)
             cursor = cursor._replace(offset=seen)
         assert seen == 3000
-        _check_dense(await everything(log, "s"))
+        check_dense(await everything(log, "s"))
 
     async def test_a_reader_sees_what_comes_while_it_reads(self, log: Log) -> None:
         await log.append("s", deltas(3))
@@ -240,7 +241,7 @@ class LogSuite:
             seen.append(record)
             if record.offset == 2:
                 await log.append("s", deltas(2))
-        _check_dense(seen)
+        check_dense(seen)
         assert len(seen) == 5
 
     # Waiting
@@ -295,7 +296,7 @@ class LogSuite:
     # Lists
 
     async def test_lists_the_youngest_first(self, log: Log) -> None:
-        able = _able(log, Lists)
+        able = with_abilities(log, Lists)
         assert await able.streams() == []
         for name in "abcde":
             await log.append(name, deltas(1), seal=name in "bd")
@@ -306,7 +307,7 @@ class LogSuite:
         assert infos[-1].updated_at >= infos[-1].created_at > 0
 
     async def test_lists_a_page_of_what_is_sealed_or_not(self, log: Log) -> None:
-        able = _able(log, Lists)
+        able = with_abilities(log, Lists)
         for name in "abcdefgh":
             await log.append(name, deltas(1), seal=name in "bdf")
         for sealed, names in ((None, "hgfedcba"), (True, "fdb"), (False, "hgeca")):
@@ -322,7 +323,7 @@ class LogSuite:
     # Deletes
 
     async def test_a_deleted_stream_is_not_there(self, log: Log) -> None:
-        able = _able(log, Deletes)
+        able = with_abilities(log, Deletes)
         head = await log.append("s", deltas(2))
         waiting = asyncio.ensure_future(log.wait("s", head))
         await asyncio.sleep(0)
@@ -335,7 +336,7 @@ class LogSuite:
             await able.delete("s")
 
     async def test_a_stream_created_anew_is_another_one(self, log: Log) -> None:
-        able = _able(log, Deletes)
+        able = with_abilities(log, Deletes)
         old = await log.append("s", deltas(2), seal=True)
         await able.delete("s")
         with pytest.raises(Conflict):
@@ -349,7 +350,7 @@ class LogSuite:
             assert [info.name for info in await log.streams()] == ["s"]
 
     async def test_delete_in_the_middle_of_appends(self, log: Log) -> None:
-        able = _able(log, Deletes)
+        able = with_abilities(log, Deletes)
         await log.append("s", deltas(1))
         *appended, deleted, new = await asyncio.gather(
             log.append("s", deltas(1)), able.delete("s"), log.append("s", deltas(1, "new")),
@@ -361,7 +362,7 @@ class LogSuite:
     # Trims
 
     async def test_trim_forgets_whole_answers(self, log: Log) -> None:
-        able = _able(log, Trims)
+        able = with_abilities(log, Trims)
         head = await log.append("s", answer("a"))
         await log.append("s", answer("b"))
         whole = await everything(log, "s")
@@ -375,7 +376,7 @@ class LogSuite:
         assert (await log.append("s", deltas(1))).cursor.offset == 9
 
     async def test_trim_forgets_all_of_a_sealed_stream(self, log: Log) -> None:
-        able = _able(log, Trims)
+        able = with_abilities(log, Trims)
         head = await log.append("s", answer("a"), seal=True)
         assert await able.trim("s", 4) == 4
         assert await log.head("s") == head and await log.batch("s", head.cursor) == []
@@ -388,7 +389,7 @@ class LogSuite:
     # Expires
 
     async def test_expire_what_is_old(self, log: Log) -> None:
-        able = _able(log, Expires)
+        able = with_abilities(log, Expires)
         await log.append("old", answer("a"), seal=True)
         await log.append("open", answer("a"))
         await log.append("both", answer("a"))
@@ -405,7 +406,7 @@ class LogSuite:
                 await log.batch(name, None)
 
     async def test_what_expired_is_remembered_for_a_while(self, log: Log) -> None:
-        able = _able(log, Expires)
+        able = with_abilities(log, Expires)
         head = await log.append("s", answer("a"))
         limit = (await log.batch("s", None))[0].at + 1
         assert await able.expire(limit) == 1
@@ -440,7 +441,7 @@ class LogSuite:
                 case "read" if name in heads:
                     start = dice.randint(0, len(model[name]))
                     records = await everything(log, name, heads[name].cursor._replace(offset=start))
-                    _check_dense(records, start)
+                    check_dense(records, start)
                     stored = encode_events([record.event for record in records])
                     assert stored == encode_events(model[name][start:])
         for name, head in heads.items():
@@ -465,48 +466,3 @@ class LogSuite:
         for call in calls:
             with pytest.raises(LogUnavailable):
                 await asyncio.wait_for(call(), 1)
-
-
-class DurableLogSuite:
-    """For a log that outlives its process: override :meth:`open_log`, which opens the same one each time."""
-
-    @pytest.fixture
-    def open_log(self) -> Callable[[], Awaitable[Log]]:
-        raise NotImplementedError("override this fixture")
-
-    async def test_everything_is_there_again(self, open_log: Callable[[], Awaitable[Log]]) -> None:
-        log = await open_log()
-        await log.append("open", answer("a"))
-        await log.append("sealed", answer("b"), seal=True)
-        await log.append("empty", [])
-        before = {
-            name: (await log.head(name), await everything(log, name)) for name in ("open", "sealed", "empty")
-        }
-        await log.aclose()
-        log = await open_log()
-        for name, (head, records) in before.items():
-            assert (await log.head(name), await everything(log, name)) == (head, records)
-        head = await log.append("open", answer("c"), expect=before["open"][0].cursor)
-        assert head.cursor.offset == 8 and await log.origin("open", 6) == 4
-        with pytest.raises(StreamSealed):
-            await log.append("sealed", [])
-        await log.aclose()
-
-    async def test_what_was_forgotten_stays_so(self, open_log: Callable[[], Awaitable[Log]]) -> None:
-        log = await open_log()
-        able = _able(log, Deletes, Trims, Lists)
-        await log.append("deleted", deltas(1))
-        await log.append("trimmed", answer("a") + answer("b"))
-        await log.append("anew", deltas(1), seal=True)
-        await able.delete("deleted")
-        await able.delete("anew")
-        await able.trim("trimmed", 4)
-        head = await log.append("anew", deltas(2))
-        await log.aclose()
-        log = await open_log()
-        with pytest.raises(StreamNotFound):
-            await log.head("deleted")
-        assert [record.offset for record in await everything(log, "trimmed")] == [4, 5, 6, 7]
-        assert await log.head("anew") == head
-        assert [info.name for info in await _able(log, Lists).streams()] == ["anew", "trimmed"]
-        await log.aclose()

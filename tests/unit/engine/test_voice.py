@@ -11,7 +11,7 @@ from penstock.cursor import Cursor
 from penstock.dialects import Wire
 from penstock.engine import voice
 from penstock.engine.interrupt import Interrupted, Interruptible
-from penstock.engine.voice import Span, Subscription, Voices, place
+from penstock.engine.voice import Subscription, Voices, place
 from penstock.errors import CursorGone, StreamNotFound
 from penstock.log.memory import MemoryLog
 from streams import SESSION, STREAM, WIRES, Counter, SlowLog, drain, kept, long_answer, spoken, written
@@ -147,10 +147,10 @@ async def listened(subscription: Subscription, chance: random.Random) -> bytes:
     """Read as a connection does: pull what is there, then listen; the sink refuses at times."""
     data: list[bytes] = []
 
-    def sink(span: Span) -> bool:
+    def sink(span: bytes) -> bool:
         if chance.random() < 0.3:
             return False
-        data.append(span.data)
+        data.append(span)
         return True
 
     try:

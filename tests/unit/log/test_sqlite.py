@@ -17,7 +17,9 @@ from penstock.errors import StreamNotFound
 from penstock.events import Event, PartDelta
 from penstock.log import Head, Log
 from penstock.log.sqlite import SQLiteLog, checkpoints, tail, tails
-from penstock.testing.log_suite import DurableLogSuite, LogSuite, answer, deltas, everything
+from penstock.testing.durable_log_suite import DurableLogSuite
+from penstock.testing.live_log_suite import LiveLogSuite
+from penstock.testing.log_suite import LogSuite, answer, deltas, everything
 
 
 @pytest.fixture
@@ -32,13 +34,13 @@ async def sqlite(path: Path) -> AsyncIterator[SQLiteLog]:
     await log.aclose()
 
 
-class TestSQLiteLog(LogSuite):
+class TestSQLiteLog(LogSuite, LiveLogSuite):
     @pytest.fixture
     async def log(self, sqlite: SQLiteLog) -> Log:
         return sqlite
 
 
-class TestSQLiteLogThatKeepsNothingInMemory(LogSuite):
+class TestSQLiteLogThatKeepsNothingInMemory(LogSuite, LiveLogSuite):
     """Everything is settled as soon as it is committed, and looked up again."""
 
     @pytest.fixture

@@ -37,7 +37,7 @@ _ROLES: Final = get_args(Role)
 
 _NOT_EXTRA: Final = frozenset((
     "model", "messages", "stream", "stream_options", "n", "tools", "tool_choice",
-    "max_completion_tokens", "max_tokens", "temperature", "top_p", "stop", "metadata",
+    "max_completion_tokens", "max_tokens", "temperature", "top_p", "stop",
 ))  # fmt: skip
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "Segment",
     "Settlement",
     "pack",
+    "records",
     "segments",
     "unpack",
 ]
