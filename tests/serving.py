@@ -35,6 +35,8 @@ class Server:
             settings: further settings by name, given in the environment.
         """
         self.folder, self.url, self.log = folder, "", ""
+        self.port = 0
+        """Where to listen when it is started next; 0: on any free port."""
         (folder / "penstock.toml").write_text(config)
         self._environment = environment(**settings)
         self._process: Popen[str] | None = None
@@ -54,9 +56,9 @@ class Server:
         return self._process.pid
 
     def start(self) -> None:
-        """Start, and return once requests are answered; ``url`` is another one each time."""
+        """Start, and return once requests are answered; ``url`` says where."""
         self._process = Popen(
-            [PENSTOCK, "serve", "--port", "0"],
+            [PENSTOCK, "serve", "--port", str(self.port)],
             cwd=self.folder, env=self._environment, stdout=PIPE, stderr=STDOUT, text=True,
         )  # fmt: skip
         announced: Future[str] = Future()

@@ -57,10 +57,7 @@ def test_the_settings_file_loads() -> None:
 def test_the_python_block_prints_an_answer(server: Server) -> None:
     (block,) = blocks(README, "python")
     code = block.replace("http://127.0.0.1:8017", server.url)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert "rivers" in done.stdout
+    assert "rivers" in run(sys.executable, "-c", code)
 
 
 def test_the_curl_lines_answer(server: Server) -> None:
@@ -71,14 +68,7 @@ def test_the_curl_lines_answer(server: Server) -> None:
     for line in lines:
         command = line.replace("http://127.0.0.1:8017", server.url).replace("/ID/", f"/{stream}/")
         command = command.replace(" -H 'Last-Event-ID: CURSOR'", "")
-        done = subprocess.run(
-            [*shlex.split(command, comments=True), "-sS", "--fail"],
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, (command, done.stderr)
-        assert done.stdout
+        assert run(*shlex.split(command, comments=True), "-sS", "--fail")
 
 
 @pytest.mark.parametrize("command", re.findall(r"(?:`|^)penstock ([a-z]+)", README, re.MULTILINE))

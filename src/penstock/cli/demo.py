@@ -51,8 +51,11 @@ def command(config_file: str | None, once: bool, **flags: Any) -> None:
     if not (kept and survived):
         raise SystemExit(1)
     if once or not sys.stdout.isatty():
+        _step("Try it yourself, with `penstock serve`:")
+        _invite(f"http://{settings.host}:{settings.port}")
         return
     with _serving(data, port) as (server, url):
+        _step("Try it yourself; this server goes on until Ctrl-C:")
         _invite(url)
         try:
             server.wait()
@@ -119,7 +122,6 @@ def _kill_and_read(data: Path, port: int) -> bool:
 
 
 def _invite(url: str) -> None:
-    _step("Try it yourself; this server goes on until Ctrl-C:")
     click.echo(f"""
   curl -N {url}/v1/streams -H 'Accept: text/event-stream' -d '{{"input": "Tell me about rivers"}}'
 

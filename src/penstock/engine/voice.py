@@ -345,7 +345,8 @@ class Subscription:
         at = Cursor(voice.epoch, self.offset)
         records = await voice.log.batch(voice.stream, at, limit)
         if records:
-            span = _encode(encoder, voice.wire, voice.epoch, records, self._after)
+            after = None if self._passed(self.offset) else self._after
+            span = _encode(encoder, voice.wire, voice.epoch, records, after)
             await asyncio.sleep(0)  # a long prefix must not hold up everybody else
         at_end = len(records) < limit and span.end == self.offset + len(records)
         if at_end and voice.joined:

@@ -82,7 +82,7 @@ def _framing(asked: Asked, default: Framing | None) -> Framing | None:
 async def _show(asked: Asked) -> ASGIApp:
     stream = stream_of(asked.path["stream"])
     head = await asked.service.log.head(stream)
-    snapshot = Snapshot()
+    snapshot, cursor = Snapshot(), Cursor(head.cursor.epoch)
     for record in await asked.service.records(stream):
         apply(snapshot, record.event, record.at)
         cursor = Cursor(head.cursor.epoch, record.offset + 1)
