@@ -171,7 +171,7 @@ class Run:
                 await self._writer.open()
                 response = await latest(self._log, self.stream)
                 if response.end is None:
-                    await self._writer.append(*closing(response, self._start, reason, error), seal=self._seal)
+                    await self._append_end(closing(response, self._start, reason, error))
             except _GONE as exc:
                 _log.warning("%s: %s", self.stream, exc)
             except LogUnavailable as exc:
@@ -183,9 +183,16 @@ class Run:
     async def _write_end(self, events: Sequence[Event]) -> None:
         """Write the end that the upstream said; if the log has lost what came before it, say that instead."""
         try:
-            await self._writer.append(*events, seal=self._seal)
+            await self._append_end(events)
         except LogUnavailable as exc:
             await self._end("", exc)
+
+    async def _append_end(self, events: Sequence[Event]) -> None:
+        head = await self._writer.append(*events, seal=self._seal)
+        took = asyncio.get_running_loop().time() - self.began
+        end = events[-1]
+        how = f"failed ({end.code})" if isinstance(end, ResponseFailed) else "done"
+        _log.info("%s: %s after %.3f s, at %s", self.response_id, how, took, head.cursor)
 
 
 async def latest(log: Log, stream: str) -> Response:

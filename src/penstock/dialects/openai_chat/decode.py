@@ -118,6 +118,8 @@ class _Open(Struct):
     """Whether ``part.started`` waits for the id and the name of a call."""
     minted: bool = False
     """Whether the id of a call is ours."""
+    done: bool = False
+    """Whether a call has ended before its choice did."""
 
 
 class _ChoiceState(Struct):
@@ -294,11 +296,14 @@ class Decoder:
         """A call begins once its id and its name are known, or the first of its arguments is here."""
         known = state.calls.get(key := _position(state, call))
         if known is not None and _is_another(known, call):
-            yield from self._close(state.calls.pop(key), state)
+            yield from self._close_call(state.calls.pop(key), state)
             known = None
         if known is None:
+            yield from self._close_whole_calls(state)
             known = state.calls[key] = self._open(ToolCallPart("", ""), choice)
             known.held = True
+        if known.done:
+            return  # its arguments were whole: nothing but white space can follow
         function = call.function or _Function()
         arguments = _arguments(function.arguments)
         if known.held and (_named(known, call.id, function.name) or arguments):
@@ -308,6 +313,21 @@ class Decoder:
         if arguments:
             known.text.write(arguments)
             yield PartDelta(known.part_id, arguments)
+
+    def _close_whole_calls(self, state: _ChoiceState) -> Iterator[Event]:
+        """
+        End the calls whose arguments are whole JSON, now that another one begins.
+
+        Most vendors speak them one after another; who waits for a call need not wait for all.
+        """
+        for said in state.calls.values():
+            if not said.done and _is_whole(said.text.getvalue().encode(errors="replace")):
+                yield from self._close_call(said, state)
+
+    def _close_call(self, said: _Open, state: _ChoiceState) -> Iterator[Event]:
+        if not said.done:
+            said.done = True
+            yield from self._close(said, state)
 
     def _begin_call(self, call: _Open) -> Event:
         part = call.start
@@ -439,7 +459,8 @@ def _named(known: _Open, call_id: str | None, tool: str | None) -> bool:
 
 
 def _still_open(state: _ChoiceState) -> list[_Open]:
-    return [*([state.said] if state.said else []), *state.calls.values()]
+    calls = (call for call in state.calls.values() if not call.done)
+    return [*([state.said] if state.said else []), *calls]
 
 
 def _arguments(arguments: Any) -> str:
