@@ -35,7 +35,7 @@ from penstock.events import (
 )
 from penstock.grammar import Grammar
 from penstock.snapshot import Response, fold
-from penstock.wire import Frame
+from penstock.wire import Frame, jsontext
 from recordings import RECORDINGS, Recording, decoded, pieces, response_of
 
 FAILS = {
@@ -688,3 +688,29 @@ def test_whatever_the_upstream_says_is_legal_and_can_be_stored_or_is_its_fault(s
     done = {event.part_id: event.part for event in events if isinstance(event, PartDone)}
     for key, part in done.items():
         assert by_part.get(key, "") == (getattr(part, "arguments", "") or getattr(part, "text", ""))
+
+
+def test_a_call_whose_arguments_are_whole_ends_when_another_begins() -> None:
+    def chunk(*calls: dict[str, object], finish: str | None = None) -> Frame:
+        choice = {"index": 0, "delta": {"tool_calls": calls}, "finish_reason": finish}
+        return Frame(jsontext.encode({"id": "c", "choices": [choice]}))
+
+    def call(index: int, arguments: str, **more: object) -> dict[str, object]:
+        return {"index": index, **more, "function": {"name": f"tool{index}", "arguments": arguments}}
+
+    decoder = Decoder()
+    said = [
+        list(decoder.decode(frame))
+        for frame in (
+            chunk(call(0, '{"a":1}', id="x")),
+            chunk(call(1, '{"b"', id="y")),
+            chunk(call(0, " ")),
+            chunk(call(2, "{}", id="z")),
+            chunk(call(1, ":2}"), finish="tool_calls"),
+        )
+    ]
+    done = [[event.part_id for event in events if isinstance(event, PartDone)] for events in said]
+    assert done == [[], ["p1"], [], [], ["p2", "p3"]]
+    parts = [event.part for events in said for event in events if isinstance(event, PartDone)]
+    arguments = [part.arguments for part in parts if isinstance(part, ToolCallPart)]
+    assert arguments == ['{"a":1}', '{"b":2}', "{}"]

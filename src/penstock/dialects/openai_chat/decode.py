@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from typing import Any, Final
 
-from msgspec import UNSET, DecodeError, Struct, ValidationError, convert, json, to_builtins
+from msgspec import UNSET, DecodeError, Struct, ValidationError, convert, to_builtins
 from msgspec.structs import replace
 
 from ...errors import RemoteProtocolError
@@ -38,6 +38,7 @@ from ...events import (
 )
 from ...snapshot import grown
 from ...wire import Frame, jsontext
+from .chunk import NAMED, Call, Choice, Chunk, Delta, Function, decode_chunk
 from .usage import read_usage
 
 __all__ = ["Decoder"]
@@ -54,54 +55,6 @@ _FINISH: Final[dict[str, FinishReason]] = {
 
 
 _SERVER_ERROR: Final = re.compile("5[0-9]{2}")
-
-
-class _Function(Struct, gc=False):
-    name: str | None = None
-    arguments: Any = None
-
-
-class _Call(Struct, gc=False):
-    index: int | None = None
-    id: str | None = None
-    function: _Function | None = None
-
-
-class _Delta(Struct, gc=False):
-    content: str | list[Any] | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    reasoning_details: list[Any] | None = None
-    tool_calls: list[_Call] | None = None
-    function_call: _Function | None = None
-    annotations: list[dict[str, Any]] | None = None
-    audio: Any = None
-
-
-class _Choice(Struct, gc=False):
-    delta: _Delta | None = None
-    index: int = 0
-    finish_reason: str | None = None
-    logprobs: Any = None
-
-
-class _XGroq(Struct, gc=False):
-    usage: dict[str, Any] | None = None
-    error: Any = None
-
-
-class _Chunk(Struct, gc=False):
-    id: str | None = None
-    model: str | None = None
-    choices: list[_Choice] | None = None
-    usage: dict[str, Any] | None = None
-    error: Any = None
-    x_groq: _XGroq | None = None
-
-
-_NAMED: Final = frozenset((*_Chunk.__struct_fields__, "object", "created", "obfuscation"))
-_decode = json.Decoder(_Chunk).decode
 
 
 class _Open(Struct):
@@ -168,7 +121,7 @@ class Decoder:
 
     # -- one chunk
 
-    def _more_text(self, chunk: _Chunk) -> PartDelta | None:
+    def _more_text(self, chunk: Chunk) -> PartDelta | None:
         """Return the event of a chunk that only adds to an open text, as nearly every chunk does."""
         choices = chunk.choices
         if not choices or len(choices) > 1 or self._surrogates:
@@ -195,7 +148,7 @@ class Decoder:
         state.said.text.write(text)
         return PartDelta(state.said.part_id, text)
 
-    def _events(self, chunk: _Chunk, data: bytes) -> Iterator[Event]:
+    def _events(self, chunk: Chunk, data: bytes) -> Iterator[Event]:
         if chunk.usage is not None:
             self._usage = chunk.usage
         if chunk.x_groq is not None:
@@ -209,18 +162,18 @@ class Decoder:
         if chunk.error is not None:
             yield from self._fail(chunk.error)
 
-    def _chunk(self, data: bytes) -> _Chunk:
+    def _chunk(self, data: bytes) -> Chunk:
         try:
-            return _decode(data)
+            return decode_chunk(data)
         except (ValidationError, UnicodeDecodeError, RecursionError) as exc:
             raise RemoteProtocolError(f"not a chat chunk: {exc}") from exc
         except DecodeError:
             return self._odd_chunk(data)
 
-    def _odd_chunk(self, data: bytes) -> _Chunk:
+    def _odd_chunk(self, data: bytes) -> Chunk:
         """Some vendors cut a surrogate pair in two; only the standard library reads such JSON."""
         try:
-            chunk = convert(jsontext.decode(data), _Chunk)
+            chunk = convert(jsontext.decode(data), Chunk)
         except ValueError as exc:
             raise RemoteProtocolError(f"not a chat chunk: {exc}") from exc
         self._surrogates = True
@@ -230,7 +183,7 @@ class Decoder:
         """Let no half of a surrogate pair through: the log is UTF-8."""
         return map(_scrubbed, events) if self._surrogates else events
 
-    def _start(self, chunk: _Chunk, data: bytes) -> Event:
+    def _start(self, chunk: Chunk, data: bytes) -> Event:
         self._started = True
         self._learn(data)
         return ResponseStarted(chunk.id or "", chunk.model or "")
@@ -239,10 +192,10 @@ class Decoder:
         """Keep what the chunk says beside what is named here. Only first and last chunks are asked."""
         everything = jsontext.decode(data)
         self._metadata.update(
-            (key, value) for key, value in everything.items() if key not in _NAMED and value is not None
+            (key, value) for key, value in everything.items() if key not in NAMED and value is not None
         )
 
-    def _choice(self, choice: _Choice) -> Iterator[Event]:
+    def _choice(self, choice: Choice) -> Iterator[Event]:
         state = self._choices.get(choice.index)
         if state is None:
             state = self._choices[choice.index] = _ChoiceState()
@@ -256,7 +209,7 @@ class Decoder:
             state.finish = choice.finish_reason
             yield from self._finish(state)
 
-    def _rarely(self, state: _ChoiceState, choice: _Choice, delta: _Delta) -> Iterator[Event]:
+    def _rarely(self, state: _ChoiceState, choice: Choice, delta: Delta) -> Iterator[Event]:
         """Everything that may be in a delta, in the order that makes sense of it."""
         index = choice.index
         state.details += delta.reasoning_details or ()
@@ -268,7 +221,7 @@ class Decoder:
         if delta.refusal:
             yield from self._say(state, index, RefusalPart(), delta.refusal, extra)
         if delta.function_call is not None:
-            legacy = _Call(0, "call_legacy", delta.function_call)
+            legacy = Call(0, "call_legacy", delta.function_call)
             yield from self._call(state, index, legacy)
         for call in delta.tool_calls or ():
             yield from self._call(state, index, call)
@@ -292,7 +245,7 @@ class Decoder:
             said.text.write(text)
             yield PartDelta(said.part_id, text, extra)
 
-    def _call(self, state: _ChoiceState, choice: int, call: _Call) -> Iterator[Event]:
+    def _call(self, state: _ChoiceState, choice: int, call: Call) -> Iterator[Event]:
         """A call begins once its id and its name are known, or the first of its arguments is here."""
         known = state.calls.get(key := _position(state, call))
         if known is not None and _is_another(known, call):
@@ -304,7 +257,7 @@ class Decoder:
             known.held = True
         if known.done:
             return  # its arguments were whole: nothing but white space can follow
-        function = call.function or _Function()
+        function = call.function or Function()
         arguments = _arguments(function.arguments)
         if known.held and (_named(known, call.id, function.name) or arguments):
             yield self._begin_call(known)
@@ -429,7 +382,7 @@ class Decoder:
         yield ResponseFailed(code, message, _may_pass(code), usage, {"error": error})
 
 
-def _is_plain(choice: _Choice, delta: _Delta) -> bool:
+def _is_plain(choice: Choice, delta: Delta) -> bool:
     """Whether the delta has nothing but content, as nearly every one."""
     return choice.logprobs is None and not (
         delta.reasoning_content or delta.reasoning or delta.tool_calls or delta.refusal
@@ -437,14 +390,14 @@ def _is_plain(choice: _Choice, delta: _Delta) -> bool:
     )  # fmt: skip
 
 
-def _position(state: _ChoiceState, call: _Call) -> str:
+def _position(state: _ChoiceState, call: Call) -> str:
     """Return what identifies a call on the wire: its index, else its id, else the one under way."""
     if call.index is not None:
         return str(call.index)
     return call.id or next(reversed(state.calls), "")
 
 
-def _is_another(known: _Open, call: _Call) -> bool:
+def _is_another(known: _Open, call: Call) -> bool:
     """Whether ``call``, on the index of a known one, is another: it has another id."""
     assert isinstance(known.start, ToolCallPart), "only calls have an index"
     return bool(call.id) and not known.minted and known.start.call_id not in ("", call.id)
