@@ -98,16 +98,15 @@ def test_tail_outlives_a_killed_server(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         server.port = int(server.url.rpartition(":")[2])
         stream = stream_of(server, "Tell me about rivers in 300 words")
-        tail = subprocess.Popen(
-            [sys.executable, "-m", "penstock", "tail", "--json", "--url", server.url, stream],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert tail.stdout is not None
-        first = [tail.stdout.readline() for _ in range(10)]
-        server.kill()
-        server.start()
-        rest, cuts = tail.communicate(timeout=60)
+        command = [sys.executable, "-m", "penstock", "tail", "--json", "--url", server.url, stream]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tail:
+            assert tail.stdout is not None and tail.stderr is not None
+            first = [tail.stdout.readline() for _ in range(10)]
+            server.kill()
+            server.start()
+            rest, cuts = tail.stdout.read(), tail.stderr.read()
         whole = penstock("tail", "--url", server.url, "--json", stream).stdout
+    assert tail.returncode == 0
     assert "".join(first) + rest == whole
     assert '"type":"response.failed"' in whole
     assert "connection lost" in cuts
