@@ -52,7 +52,7 @@ def command(config_file: str | None, once: bool, **flags: Any) -> None:
         raise SystemExit(1)
     if once or not sys.stdout.isatty():
         _step("Try it yourself, with `penstock serve`:")
-        _invite(f"http://{settings.host}:{settings.port}")
+        _invite(f"http://{settings.host}:{settings.port or 8017}")
         return
     with _serving(data, port) as (server, url):
         _step("Try it yourself; this server goes on until Ctrl-C:")
