@@ -65,4 +65,4 @@ class Serial:
         for events in self._held.values():
             yield from events
         yield from self._after
-        self.__init__()  # type: ignore[misc]
+        self._open, self._held, self._after = None, {}, []
