@@ -22,7 +22,8 @@ SOURCES = Path(__file__).parents[1] / "src"
 LAYERS: list[set[str]] = [
     {"errors"},
     {"cursor", "events"},
-    {"grammar", "serial", "snapshot", "fields", "requests", "reconnect", "config", "wire"},
+    {"grammar", "serial", "snapshot", "fields", "names", "requests", "reconnect", "config", "wire"},
+    {"agents"},
     {"dialects"},
     {"log"},
     {"engine", "testing"},
@@ -41,7 +42,7 @@ SIBLINGS = ["penstock.dialects", "penstock.log", "penstock.server.fronts"]
 SHARED = {"penstock.log.stream"}
 """What siblings have in common, beside their package itself."""
 
-PURE = set().union(*LAYERS[:4])
+PURE = set().union(*LAYERS[:5])
 WORLDLY = {
     "aiohttp", "asyncio", "concurrent", "contextvars", "datetime", "glob", "http", "httpx2", "logging",
     "multiprocessing", "os", "pathlib", "random", "secrets", "select", "selectors", "shutil", "signal",

@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType, to_builtins
 
 from .events import Extra, MessageAdded
 
-__all__ = ["MAX_CHOICES", "Decide", "Scope", "Start", "Stop", "Tool", "ToolChoice", "settings"]
+__all__ = ["MAX_CHOICES", "Candidate", "Decide", "Scope", "Start", "Stop", "Tool", "ToolChoice", "settings"]
 
 
 MAX_CHOICES: Final = 128
@@ -41,10 +41,19 @@ class ToolChoice(Struct, frozen=True, omit_defaults=True):
     tool: str = ""
 
 
+class Candidate(Struct, frozen=True, omit_defaults=True):
+    """A model to ask, and the options that go with it: members of the upstream's request body."""
+
+    model: str
+    options: dict[str, Any] = {}
+
+
 class Start(Struct, frozen=True, omit_defaults=True):
     """Begin an answer. Times are seconds."""
 
     model: str
+    fallbacks: tuple[Candidate, ...] = ()
+    """Asked in turn when those before them failed before their first word."""
     input: tuple[MessageAdded, ...] = ()
     instructions: str = ""
     agent: str = ""
@@ -54,6 +63,8 @@ class Start(Struct, frozen=True, omit_defaults=True):
     """A JSON Schema; the answer is then a data part."""
     output_name: str = ""
     """What the schema is called, where a wire wants a name."""
+    attempts: int = 1
+    """How many answers may be asked for until one fits ``output_schema``."""
     choices: int = 1
     """How many answers to produce side by side."""
     max_output_tokens: int | UnsetType = UNSET
