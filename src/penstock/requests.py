@@ -52,8 +52,6 @@ class Start(Struct, frozen=True, omit_defaults=True):
     """Begin an answer. Times are seconds."""
 
     model: str
-    fallbacks: tuple[Candidate, ...] = ()
-    """Asked in turn when those before them failed before their first word."""
     input: tuple[MessageAdded, ...] = ()
     instructions: str = ""
     agent: str = ""
@@ -63,8 +61,6 @@ class Start(Struct, frozen=True, omit_defaults=True):
     """A JSON Schema; the answer is then a data part."""
     output_name: str = ""
     """What the schema is called, where a wire wants a name."""
-    attempts: int = 1
-    """How many answers may be asked for until one fits ``output_schema``."""
     choices: int = 1
     """How many answers to produce side by side."""
     max_output_tokens: int | UnsetType = UNSET
@@ -82,6 +78,10 @@ class Start(Struct, frozen=True, omit_defaults=True):
     """Members of the request body that the canonical model does not name."""
     extra_dialect: str = ""
     """The one dialect whose upstreams understand ``extra``; empty: it goes to any."""
+    fallbacks: tuple[Candidate, ...] = ()
+    """Asked in turn when those before them failed before their first word."""
+    attempts: int = 1
+    """How many answers may be asked for until one fits ``output_schema``."""
 
 
 class Stop(Struct, frozen=True, omit_defaults=True):

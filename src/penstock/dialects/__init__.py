@@ -5,6 +5,9 @@ To add a built-in dialect, drop a module here that ends in ``DIALECT = ...``. To
 ship one from another package, point an entry point in the group
 ``penstock.dialects`` at such a constant. There is no list to edit.
 
+A dialect whose wire has generations is the newest of them; the others are its
+*variants*, and are called ``opper/v1``.
+
 A dialect is pure: frames to events, events to frames, request bodies to
 ``Start`` and back, errors to bodies. It knows no socket and no clock.
 """
@@ -48,12 +51,13 @@ class Decoder(Protocol):
         """Raises: RemoteProtocolError."""
         ...
 
-    def close(self, unfinished: Frame | None = None) -> Iterable[Event]:
+    def close(self, unfinished: Frame | None = None, *, broken: bool = False) -> Iterable[Event]:
         """
         The input has ended: finish, or say ``response.failed`` (code ``truncated``).
 
         ``unfinished`` is what the framing would discard; nothing if the terminal
-        event has been said.
+        event has been said. ``broken`` says that the transport broke off: where
+        a wire has no last word of its own, only that tells a cut from an end.
         """
         ...
 
@@ -92,6 +96,13 @@ class Dialect:
     """An error as the body of an HTTP answer, in the shape this dialect's SDKs expect."""
     ids: bool = False
     """Whether frames carry their cursor as ``id``."""
+    failure_breaks: bool = False
+    """
+    Whether the connection is broken after the frame of a failed response, because
+    callers cannot see it otherwise: their SDK takes the frame for any other.
+    """
+    variants: Mapping[str, Dialect] = field(default_factory=dict)
+    """Other generations of this wire; ``v1`` of ``opper`` is named, and found as, ``opper/v1``."""
 
     def wire(self, framing: Framing | None = None, **options: Hashable) -> Wire:
         """Return one way to write this dialect."""
@@ -116,19 +127,24 @@ class Wire:
 @cache
 def get(name: str) -> Dialect:
     """
-    Return the dialect called ``name``.
+    Return the dialect called ``name``, or the variant ``dialect/variant``.
 
     Raises:
         NoSuchPlugin: there is none; the message says which one may be meant.
     """
-    found = _load(name)
+    base, slash, variant = name.partition("/")
+    found = _load(base)
     if not isinstance(found, Dialect):
-        raise NoSuchPlugin(f"what is registered as dialect {name!r} is not a Dialect")
-    return found
+        raise NoSuchPlugin(f"what is registered as dialect {base!r} is not a Dialect")
+    if not slash:
+        return found
+    if variant not in found.variants:
+        raise _unknown(name, [base, *(f"{base}/{each}" for each in found.variants)])
+    return found.variants[variant]
 
 
 def available() -> list[str]:
-    """Return the names of all dialects that can be loaded."""
+    """Return the names of all dialects that can be loaded; their variants are not told without loading."""
     built_in = {module.name.replace("_", "-") for module in iter_modules(__path__)}
     return sorted(built_in | set(entry_points(group=_GROUP).names))
 
@@ -136,9 +152,13 @@ def available() -> list[str]:
 def _load(name: str) -> object:
     names = available()
     if name not in names:
-        near = get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-        raise NoSuchPlugin(f"no dialect {name!r}; {hint}")
+        raise _unknown(name, names)
     for entry_point in entry_points(group=_GROUP, name=name):
         return entry_point.load()
     return import_module(f"{__name__}.{name.replace('-', '_')}").DIALECT
+
+
+def _unknown(name: str, names: list[str]) -> NoSuchPlugin:
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+    return NoSuchPlugin(f"no dialect {name!r}; {hint}")

@@ -89,7 +89,7 @@ class Decoder:
         self._ended = self._ended or isinstance(event, TERMINAL)
         yield event
 
-    def close(self, unfinished: Frame | None = None) -> Iterator[Event]:
+    def close(self, unfinished: Frame | None = None, *, broken: bool = False) -> Iterator[Event]:
         if self._open:
             yield ResponseFailed("truncated", "the stream ended before its response did", retryable=True)
         elif not self._ended:

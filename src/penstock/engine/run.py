@@ -135,7 +135,7 @@ class Run:
         gate, writer = self.gate, self._writer
         while True:
             gate.open()
-            events = await source.read()
+            events = await source.read(self._take)
             gate.shut()
             self._reads += 1
             if not events:
@@ -155,6 +155,13 @@ class Run:
                 await writer.room()
                 if not writer.push(events):
                     await writer.append(*events)
+
+    def _take(self, events: Sequence[Event]) -> bool:
+        """Record what has arrived without waking the run; False if the run has to look at it."""
+        if type(events[0]) is not PartDelta or type(events[-1]) is not PartDelta:
+            return False
+        self._reads += 1
+        return self._writer.push(events)
 
     def _completed(self, end: ResponseDone | ResponseFailed) -> Event:
         """Return the upstream's terminal event with what only the run knows."""

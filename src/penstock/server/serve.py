@@ -13,11 +13,12 @@ import gc
 import importlib.util
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -32,6 +33,14 @@ from .service import Service
 __all__ = ["run"]
 
 _log = logging.getLogger("penstock.server")
+
+_BACKLOG: Final = 4096
+_DOORS: Final = 16
+"""
+Listeners on each of our sockets. libuv lets one connection in per listener and
+turn of the loop, and turns are long when a thousand streams flow: newcomers
+would wait for seconds.
+"""
 
 _SWITCH: Final = 0.0005
 """Seconds for which the event loop may keep the interpreter while the log's thread waits for it."""
@@ -65,8 +74,6 @@ async def _serve(settings: Settings, on_ready: Callable[[str, Service], None]) -
         _quieten()
         config = uvicorn.Config(
             create_app(service),
-            host=settings.host,
-            port=settings.port,
             http=_Protocol,
             ws="none",
             lifespan="off",
@@ -74,13 +81,31 @@ async def _serve(settings: Settings, on_ready: Callable[[str, Service], None]) -
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            backlog=4096,
+            backlog=_BACKLOG,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=5,
         )
-        await _Server(config, service, on_ready).serve()
+        sockets = await _listening(settings.host, settings.port)
+        doors = [socket.dup() for socket in sockets for _ in range(_DOORS - 1)]
+        await _Server(config, service, on_ready).serve([*sockets, *doors])
     finally:
         await service.aclose()
+
+
+async def _listening(host: str, port: int) -> list[socket.socket]:
+    """Return a socket for each address of ``host``. Raises: ConfigError."""
+    sockets: list[socket.socket] = []
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for family, *_, address in dict.fromkeys(found):
+            where = (address[0], port)
+            sockets.append(socket.create_server(where, family=family, backlog=_BACKLOG))
+            port = sockets[0].getsockname()[1]  # if it was ours to choose, the same for all
+    except OSError as exc:
+        for opened in sockets:
+            opened.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {exc.strerror or exc}", field="port") from exc
+    return sockets
 
 
 class _Protocol(HttpToolsProtocol):
@@ -120,20 +145,16 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._service, self._on_ready = service, on_ready
 
-    async def startup(self, sockets: list[Any] | None = None) -> None:
-        try:
-            await super().startup(sockets)
-        except SystemExit as exc:  # uvicorn's way to say that the port is taken
-            where = f"{self.config.host}:{self.config.port}"
-            raise ConfigError(f"cannot listen on {where}: is another server there?", field="port") from exc
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         gc.collect()
         gc.freeze()  # what is here now stays; the collector need not look at it again
         gc.set_threshold(50_000, 20, 50)
-        port = self.servers[0].sockets[0].getsockname()[1]
-        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
-        self._on_ready(f"http://{host}:{port}", self._service)
+        assert sockets
+        host, port, *_ = sockets[0].getsockname()
+        self._on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", self._service)
 
-    async def shutdown(self, sockets: list[Any] | None = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()  # new clients go elsewhere
         draining = asyncio.create_task(self._service.drain())

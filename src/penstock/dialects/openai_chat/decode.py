@@ -113,7 +113,7 @@ class Decoder:
         more = self._more_text(chunk)
         return self._storable(self._events(chunk, frame.data)) if more is None else (more,)
 
-    def close(self, unfinished: Frame | None = None) -> Iterator[Event]:
+    def close(self, unfinished: Frame | None = None, *, broken: bool = False) -> Iterator[Event]:
         if unfinished is not None and _is_whole(unfinished.data):
             yield from self.decode(unfinished)
         if not self._ended:

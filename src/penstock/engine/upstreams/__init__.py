@@ -14,19 +14,25 @@ from ...errors import ModelNotFound
 from ...events import Event
 from ...requests import Start
 
-__all__ = ["Budget", "Models", "Served", "Source", "Upstream"]
+__all__ = ["Budget", "Models", "Served", "Sink", "Source", "Upstream"]
 
 Budget = Callable[[], int]
 """Returns how many bytes one read may take now, so that a busy stream does not starve the others."""
 
 
+Sink = Callable[[Sequence[Event]], bool]
+"""Takes events at once, or says that it cannot."""
+
+
 class Source(Protocol):
     """One answer as it arrives: ``response.started`` may come first, a terminal event comes last."""
 
-    async def read(self) -> Sequence[Event] | None:
+    async def read(self, sink: Sink | None = None) -> Sequence[Event] | None:
         """
         Return what has arrived since the last read; None after the terminal event.
 
+        While it waits, it may hand what arrives to ``sink``, which costs no
+        waking; it returns with the first events that ``sink`` does not take.
         May return nothing. Raises: UpstreamError, RemoteProtocolError.
         """
         ...

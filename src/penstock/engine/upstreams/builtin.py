@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from ...events import TERMINAL, Event
 from ...requests import Start
 from ..demo import Step, answer
+from . import Sink
 
 __all__ = ["BuiltIn"]
 
@@ -32,7 +33,7 @@ class _Playing:
     def __init__(self, steps: Iterator[Step]) -> None:
         self._steps = steps
 
-    async def read(self) -> Sequence[Event] | None:
+    async def read(self, sink: Sink | None = None) -> Sequence[Event] | None:
         events: list[Event] = []
         for step in self._steps:
             if step.after:

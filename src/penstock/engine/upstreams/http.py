@@ -14,9 +14,9 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import aiohttp
 from msgspec import UNSET
 
+from ... import __version__
 from ...dialects import Decoder, Dialect
 from ...errors import (
     PenstockError,
@@ -24,17 +24,16 @@ from ...errors import (
     UpstreamError,
     UpstreamRateLimited,
     UpstreamTimeout,
-    UpstreamUnavailable,
 )
 from ...events import Event
 from ...reconnect import delay
 from ...requests import Start
-from ...wire import jsontext
-from . import Budget
+from ...wire import FrameReader, jsontext
+from . import Budget, Sink
+from .connection import Answer, Body, Host
 
 __all__ = ["Http"]
 
-_CONNECT: Final = 10.0
 _ERROR_BODY: Final = 64 * 1024
 _CALLER: Final = (400, 404, 413, 422)
 """What an upstream refuses with because of what the caller asked for."""
@@ -59,114 +58,154 @@ class Http:
             url: the base URL, as the upstream's own SDK would be given it.
             retries: how often to try again before the first byte.
             options: for the dialect's decoder.
+        Raises:
+            ConfigError: the URL or a header makes no sense.
         """
-        self._url = url.rstrip("/") + dialect.request_path
-        self._dialect, self._budget, self._retries, self._options = dialect, budget, retries, options
+        self._dialect, self._retries, self._options = dialect, retries, options
         self._key = key
-        self._headers = {
+        told = {
+            "User-Agent": f"penstock/{__version__}",
             "Content-Type": "application/json",
             "Accept": dialect.framings[0].media_type,
+            "Accept-Encoding": "identity",
             **({"Authorization": f"Bearer {key}"} if key else {}),
             **(headers or {}),
         }
-        self._session: aiohttp.ClientSession | None = None
+        self._host = Host(url.rstrip("/") + dialect.request_path, told, budget)
 
-    async def open(self, start: Start) -> _Body:
+    async def open(self, start: Start) -> _Source:
         assert self._dialect.write_request is not None, "checked when the upstream was configured"
-        body = jsontext.encode(self._dialect.write_request(start))
+        data = jsontext.encode(self._dialect.write_request(start))
         attempt = 0
         while True:
             try:
-                response = await self._post(body)
+                answer, body = await self._post(data)
             except (UpstreamError, UpstreamRateLimited) as exc:
                 attempt += 1
                 if attempt > self._retries or not exc.retryable:
                     raise
                 await asyncio.sleep(delay(attempt, random.random(), exc.retry_after))
             else:
-                return _Body(response, self._dialect, self._budget, self._decoder(start))
+                return _Source(body, self._reader(answer), self._decoder(start))
 
     async def aclose(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        self._host.close()
 
     def _decoder(self, start: Start) -> Decoder:
         assert self._dialect.decoder is not None, "checked when the upstream was configured"
         return self._dialect.decoder(structured=start.output_schema is not UNSET, **self._options)
 
-    async def _post(self, body: bytes) -> aiohttp.ClientResponse:
+    def _reader(self, answer: Answer) -> FrameReader:
+        framings = self._dialect.framings
+        return next((f for f in framings if f.media_type == answer.media_type), framings[0]).reader()
+
+    async def _post(self, data: bytes) -> tuple[Answer, Body]:
+        answer, body = await self._host.post(data)
+        if answer.status == 200 and not _is_json(answer):
+            return answer, body
         try:
-            response = await self._connected().post(self._url, data=body, headers=self._headers)
-        except TimeoutError:
-            raise UpstreamUnavailable(f"no connection to {self._url} within {_CONNECT:g} s") from None
-        except (aiohttp.ClientError, OSError) as exc:
-            raise UpstreamUnavailable(f"no connection to {self._url}: {exc}") from exc
-        if response.status == 200 and not _is_json(response):
-            return response
-        try:
-            raise await _refusal(response, self._key)
+            raise await _refusal(answer, body, self._key)
         finally:
-            response.release()
-
-    def _connected(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),
-                auto_decompress=True,
-            )
-        return self._session
+            body.close()
 
 
-class _Body:
-    """The body of one answer."""
+class _Source:
+    """
+    The body of one answer, decoded as it arrives.
 
-    def __init__(
-        self, response: aiohttp.ClientResponse, dialect: Dialect, budget: Budget, decoder: Decoder
-    ) -> None:
-        self._response, self._budget, self._decoder = response, budget, decoder
-        media_type = response.content_type
-        framing = next((f for f in dialect.framings if f.media_type == media_type), dialect.framings[0])
-        self._reader = framing.reader()
+    What a sink does not take is kept, and nothing more is read, until
+    :meth:`read` asks for it.
+    """
+
+    __slots__ = ("_body", "_decoder", "_events", "_failure", "_over", "_reader", "_sink", "_waiter")
+
+    def __init__(self, body: Body, reader: FrameReader, decoder: Decoder) -> None:
+        self._body, self._reader, self._decoder = body, reader, decoder
+        self._events: list[Event] = []
+        self._failure: Exception | None = None
         self._over = False
+        self._sink: Sink | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        body.pause()
+        body.feed(self)
 
-    async def read(self) -> Sequence[Event] | None:
-        if self._over:
-            return None
-        try:
-            data = await self._response.content.read(self._budget())
-        except (aiohttp.ClientError, OSError):
-            data = b""  # broken off; the decoder knows whether it had all been said
-        if data:
-            decode = self._decoder.decode
-            events: list[Event] = []
-            for frame in self._reader.feed(data):
-                events += decode(frame)
+    async def read(self, sink: Sink | None = None) -> Sequence[Event] | None:
+        if not (self._events or self._over or self._failure):
+            self._sink = sink
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._body.resume()
+            try:
+                await self._waiter
+            finally:
+                self._sink = self._waiter = None
+                self._body.pause()
+        if self._events:
+            events, self._events = self._events, []
             return events
-        self._over = True
-        rest = [event for frame in self._reader.close() for event in self._decoder.decode(frame)]
-        return [*rest, *self._decoder.close(self._reader.unfinished())]
+        if self._failure is not None:
+            raise self._failure
+        return None
 
     async def aclose(self) -> None:
-        self._response.close()
+        self._body.close()
+
+    # -- what the body calls
+
+    def take(self, data: bytes) -> None:
+        try:
+            decode = self._decoder.decode
+            frames = self._reader.feed(data)
+            if len(frames) == 1:
+                events = list(decode(frames[0]))
+            else:
+                events = [event for frame in frames for event in decode(frame)]
+            if events and (self._events or self._sink is None or not self._sink(events)):
+                self._put(events)
+        except Exception as exc:
+            self._fail(exc)
+
+    def end(self, error: Exception | None) -> None:
+        self._over = True
+        try:
+            rest = [event for frame in self._reader.close() for event in self._decoder.decode(frame)]
+            rest += self._decoder.close(self._reader.unfinished(), broken=error is not None)
+            self._put(rest)
+        except Exception as exc:
+            self._fail(exc)
+
+    def _put(self, events: list[Event]) -> None:
+        self._events += events
+        self._wake()
+
+    def _fail(self, error: Exception) -> None:
+        """Raise ``error`` where the answer is read, after all that came before it."""
+        self._failure = self._failure or error
+        self._wake()
+
+    def _wake(self) -> None:
+        self._body.pause()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
-def _is_json(response: aiohttp.ClientResponse) -> bool:
-    return response.content_type == "application/json"
+def _is_json(answer: Answer) -> bool:
+    return answer.media_type == "application/json"
 
 
-async def _refusal(response: aiohttp.ClientResponse, key: str) -> PenstockError:
+async def _refusal(answer: Answer, body: Body, key: str) -> PenstockError:
     """Return what an answer other than a stream means."""
-    body = await _decoded_body(response, key)
-    message = _message(body) or response.reason or "no reason given"
-    status = response.status
+    said = _decoded(await body.whole(_ERROR_BODY), key)
+    message = _message(said) or answer.reason or "no reason given"
+    status = answer.status
     if status == 200:
         return RemoteProtocolError(f"the upstream answered with JSON instead of a stream: {message}")
-    told = {"upstream_status": status, "retry_after": _retry_after(response.headers), "body": body}
+    told = {"upstream_status": status, "retry_after": _retry_after(answer.headers), "body": said}
     if status == 429:
         return UpstreamRateLimited(f"the upstream says 429: {message}", **told)
     if status in (408, 504):
         return UpstreamTimeout(f"the upstream says {status}: {message}", **told)
+    if location := answer.headers.get("location"):
+        message = f"{message}; it has moved to {location}: configure that as its `url`"
     error = UpstreamError(f"the upstream says {status}: {message}", **told)
     error.retryable = status >= 500
     if status in _CALLER:
@@ -174,11 +213,10 @@ async def _refusal(response: aiohttp.ClientResponse, key: str) -> PenstockError:
     return error
 
 
-async def _decoded_body(response: aiohttp.ClientResponse, key: str) -> Any:
+def _decoded(data: bytes, key: str) -> Any:
     try:
-        data = await response.content.read(_ERROR_BODY)
         return jsontext.decode(data.replace(key.encode(), b"***") if key else data)
-    except (ValueError, aiohttp.ClientError, OSError):
+    except ValueError:
         return None
 
 

@@ -22,7 +22,7 @@ from ...requests import Start
 from ...wire import Framing
 from ...wire.ndjson import NDJSON
 from ...wire.sse import SSE
-from . import Budget
+from . import Budget, Sink
 
 __all__ = ["Replay"]
 
@@ -74,7 +74,7 @@ class _Tape:
         self._frames = chain.from_iterable(self._pieces)
         self._pace = pace
 
-    async def read(self) -> Sequence[Event] | None:
+    async def read(self, sink: Sink | None = None) -> Sequence[Event] | None:
         if self._pace:
             await asyncio.sleep(1 / self._pace)
             return next(self._frames, None)
