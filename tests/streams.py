@@ -46,8 +46,10 @@ from penstock.wire import Frame
 
 __all__ = [
     "EVERY_EVENT",
+    "SEATED",
     "SESSION",
     "STREAM",
+    "STRUCTURED",
     "WIRES",
     "Counter",
     "SlowLog",
@@ -65,6 +67,11 @@ WIRES: dict[str, Wire] = {
     "native": get("native").wire(),
     "native-ndjson": get("native").wire(NDJSON),
     "openai-chat": get("openai-chat").wire(include_usage=True),
+    "opper": get("opper").wire(),
+    "opper-strings": get("opper").wire(strings=True),
+    "opper-narrow": get("opper").wire(narrow=True),
+    "opper-v1": get("opper/v1").wire(),
+    "opper-v3": get("opper/v3").wire(),
 }
 
 USAGE = Usage(31, 8, 9, 4, extra={"prompt_tokens_details": {"audio_tokens": 0}})
@@ -147,6 +154,32 @@ SESSION: list[Event] = [*_ASKED, *_CALLS, *_STOPPED, *_CHOICES, *_FAILED]
 """One stream with everything that makes resuming hard."""
 
 EVERY_EVENT: list[Event] = [*SESSION, MessageAdded("developer", (TextPart("Hush."),))]
+
+
+SEATED = {
+    "host": "Boris",
+    "guests": [{"name": "Ida 🌊", "vip": True}, {"name": "", "vip": None}],
+    "tables": 12,
+}
+
+STRUCTURED: list[Event] = [
+    ResponseStarted("st_1.1", "demo", "seating"),
+    PartStarted("p1", ReasoningPart()),
+    PartStarted("p2", DataPart()),
+    PartDelta("p1", "Two guests."),
+    PartDelta("p2", '{"host":"Bo'),
+    PartDelta("p2", 'ris","guests":[{"name":"Ida \\ud83c'),  # half of what 🌊 is
+    PartStarted("p3", TextPart("So ")),
+    PartDelta("p2", '\\udf0a","vip":true},{"name":"","vip":null}],"tables":1'),
+    PartDelta("p3", "be "),
+    PartDone("p1", ReasoningPart("Two guests.")),
+    PartDelta("p2", "2}"),
+    PartDone("p2", DataPart(SEATED)),
+    PartDelta("p3", "it."),
+    PartDone("p3", TextPart("So be it.")),
+    ResponseDone("stop", USAGE),
+]
+"""An answer whose data is cut at its worst places, with other parts open beside it."""
 
 
 def long_answer(deltas: int) -> list[Event]:

@@ -26,8 +26,8 @@ LAYERS: list[set[str]] = [
     {"agents"},
     {"dialects"},
     {"log"},
-    {"engine", "testing"},
-    {"server", "client"},
+    {"engine"},
+    {"server", "client", "testing"},
     {"cli"},
     {"__main__"},
 ]

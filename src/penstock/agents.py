@@ -3,7 +3,8 @@ What an agent is, and how calling one becomes a request.
 
 An agent is a definition that outlives its calls: instructions, models, schemas,
 tools. A *function*, as Opper calls it, is an agent without tools. Every change
-of one is a new revision; a call names a revision, or takes the latest.
+of one is a new revision; a call names a revision, or takes the latest. Catalogs
+store exactly the JSON that :func:`encode_agent` returns.
 
 :func:`ask` is the one place where instructions, examples, schemas and input
 become a prompt.
@@ -12,15 +13,21 @@ become a prompt.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, json
 
+from .errors import RequestError
 from .events import Extra, MessageAdded, TextPart
 from .requests import Candidate, Start, Tool
-from .wire import jsontext
 
-__all__ = ["Agent", "Example", "Revision", "ask"]
+__all__ = ["MAX_NAME", "Agent", "Example", "Revision", "Sort", "ask", "decode_agent", "encode_agent"]
+
+MAX_NAME: Final = 255
+"""Characters in the name of an agent; as many as file systems give a file."""
+
+Sort = Literal["name", "-name", "created_at", "-created_at", "updated_at", "-updated_at"]
+"""What a list of agents goes by; with a minus, the last comes first. Names go by code point."""
 
 
 class Example(Struct, frozen=True, omit_defaults=True):
@@ -35,6 +42,7 @@ class Agent(Struct, frozen=True, omit_defaults=True):
     """A definition under a name of its own."""
 
     name: str
+    """Any text of 1 to :data:`MAX_NAME` characters; case counts."""
     description: str = ""
     instructions: str = ""
     models: tuple[Candidate, ...] = ()
@@ -42,9 +50,9 @@ class Agent(Struct, frozen=True, omit_defaults=True):
     input_schema: dict[str, Any] | UnsetType = UNSET
     output_schema: dict[str, Any] | UnsetType = UNSET
     tools: tuple[Tool, ...] = ()
-    attempts: int = 1
-    """How many answers may be asked for until one fits ``output_schema``."""
-    examples: int = 3
+    attempts: Annotated[int, Meta(ge=0)] = 1
+    """How many answers may be asked for until one fits ``output_schema``; 0: it is not checked."""
+    examples: Annotated[int, Meta(ge=0)] = 3
     """How many of a call's examples go into the prompt."""
     extra: Extra = UNSET
     """What a front knows and the definition has no name for, kept verbatim."""
@@ -64,6 +72,35 @@ class Revision(Struct, frozen=True):
     updated_at: float
     """When this revision was."""
     agent: Agent
+
+
+_encode = json.Encoder().encode
+
+decode_agent = json.Decoder(Agent).decode
+"""The reverse of :func:`encode_agent`; passes over members it does not know. Raises msgspec's DecodeError."""
+
+
+def encode_agent(agent: Agent) -> bytes:
+    """
+    Return the definition as JSON. Two definitions are equal if this is.
+
+    So the order of an object's members counts: a model answers in the order of
+    its schema.
+
+    Raises:
+        RequestError: the name is empty or too long; or it would not read back, because
+            a text holds half a surrogate pair, say, or a member is not of its type.
+    """
+    if not 0 < len(agent.name) <= MAX_NAME:
+        raise RequestError(
+            f"the name of an agent has 1 to {MAX_NAME} characters, not {len(agent.name)}", field="name"
+        )
+    try:
+        data = _encode(agent)
+        decode_agent(data)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"agent {agent.name!r} cannot be stored: {error}") from error
+    return data
 
 
 def ask(agent: Agent, input: Any, examples: Sequence[Example] = ()) -> Start:
@@ -111,4 +148,4 @@ def _text(value: Any) -> str:
         case str():
             return value
         case _:
-            return jsontext.encode(value).decode()
+            return _encode(value).decode()  # not escaped to ASCII: it is a model that reads it

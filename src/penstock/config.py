@@ -73,6 +73,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drain_time: Annotated[
         float, Meta(description="How long running answers may go on after SIGTERM.", ge=0)
     ] = 10.0
+    opper_strings: Annotated[
+        bool, Meta(description="Whether Opper's structured deltas are all strings, for its SDKs up to 1.2.0.")
+    ] = False
     allowed_hosts: Annotated[
         tuple[str, ...], Meta(description="Host names accepted beside loopback when there are no keys.")
     ] = ()

@@ -6,11 +6,14 @@ Every error this package raises on purpose.
         * :exc:`LocalProtocolError` -- we did: a bug on this side
         * :exc:`RemoteProtocolError` -- the peer did: its bytes are wrong
             * :exc:`FrameTooLarge`
+            * :exc:`InvalidJson`
     * :exc:`RequestError` -- the caller asked for something that cannot be
         * :exc:`RequestTooLarge`
         * :exc:`Unauthorized`
         * :exc:`Forbidden`
         * :exc:`ModelNotFound`
+        * :exc:`AgentNotFound`
+        * :exc:`AgentExists`
         * :exc:`IdempotencyClash`
         * :exc:`ReviewNotFound`
         * :exc:`StreamBusy`
@@ -19,6 +22,7 @@ Every error this package raises on purpose.
         * :exc:`UpstreamUnavailable`
         * :exc:`UpstreamTimeout`
         * :exc:`UpstreamRateLimited`
+        * :exc:`OutputInvalid`
     * :exc:`AnswerFailed` -- for callers who wait for the whole answer
     * :exc:`LogError` -- the durable log refused
         * :exc:`StreamNotFound`
@@ -40,6 +44,8 @@ look at, ``field`` names what was wrong in a request or in the configuration.
 from __future__ import annotations
 
 __all__ = [
+    "AgentExists",
+    "AgentNotFound",
     "AnswerFailed",
     "ConfigError",
     "Conflict",
@@ -48,6 +54,7 @@ __all__ = [
     "Forbidden",
     "FrameTooLarge",
     "IdempotencyClash",
+    "InvalidJson",
     "LocalProtocolError",
     "LogCorrupt",
     "LogError",
@@ -55,6 +62,7 @@ __all__ = [
     "LogVersion",
     "ModelNotFound",
     "NoSuchPlugin",
+    "OutputInvalid",
     "Overloaded",
     "PenstockError",
     "ProtocolError",
@@ -112,6 +120,12 @@ class FrameTooLarge(RemoteProtocolError):
     code = "frame_too_large"
 
 
+class InvalidJson(RemoteProtocolError):
+    """The text is not JSON."""
+
+    code = "invalid_json"
+
+
 class RequestError(PenstockError):
     """The request cannot be carried out as it stands."""
 
@@ -145,6 +159,20 @@ class ModelNotFound(RequestError):
 
     code = "model_not_found"
     status = 404
+
+
+class AgentNotFound(RequestError):
+    """There is no agent, or no revision of it, of that name or id."""
+
+    code = "agent_not_found"
+    status = 404
+
+
+class AgentExists(RequestError):
+    """There is an agent of that name already."""
+
+    code = "agent_exists"
+    status = 409
 
 
 class IdempotencyClash(RequestError):
@@ -217,11 +245,19 @@ class UpstreamRateLimited(UpstreamError):
     retryable = True
 
 
+class OutputInvalid(UpstreamError):
+    """The answer does not fit the output schema."""
+
+    code = "output_invalid"
+
+
 class AnswerFailed(PenstockError):
     """The answer ended in ``response.failed``; code and status are that event's."""
 
-    def __init__(self, code: str, message: str, *, status: int = 502, retryable: bool = False) -> None:
-        super().__init__(message)
+    def __init__(
+        self, code: str, message: str, *, status: int = 502, retryable: bool = False, field: str | None = None
+    ) -> None:
+        super().__init__(message, field=field)
         self.code, self.status, self.retryable = code, status, retryable
 
 

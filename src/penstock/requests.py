@@ -80,8 +80,10 @@ class Start(Struct, frozen=True, omit_defaults=True):
     """The one dialect whose upstreams understand ``extra``; empty: it goes to any."""
     fallbacks: tuple[Candidate, ...] = ()
     """Asked in turn when those before them failed before their first word."""
-    attempts: int = 1
-    """How many answers may be asked for until one fits ``output_schema``."""
+    attempts: int = 0
+    """How many answers each model may be asked for until one fits ``output_schema``; 0: it is not checked."""
+    hold: bool = False
+    """Whether nothing is recorded before the answer is whole: for callers who wait for all of it."""
 
 
 class Stop(Struct, frozen=True, omit_defaults=True):

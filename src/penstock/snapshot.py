@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from .events import (
     PRIVATE,
+    TERMINAL,
     Custom,
     DataPart,
     Event,
@@ -93,6 +94,8 @@ class Response(Struct):
     agent: str = ""
     at: float = 0.0
     """When it began, seconds since 1970."""
+    ended_at: float = 0.0
+    """When it ended; 0 as long as it has not."""
     status: Status = "open"
     parts: dict[str, GrowingPart] = field(default_factory=dict)
     tools: list[Event] = field(default_factory=list)
@@ -146,6 +149,7 @@ def apply(snapshot: Snapshot, event: Event, at: float = 0.0) -> None:
         case _:
             if (response := snapshot.response) is not None:
                 _within(response, event)
+                response.ended_at = at if isinstance(event, TERMINAL) else response.ended_at
 
 
 def _within(response: Response, event: Event) -> None:

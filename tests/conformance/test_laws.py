@@ -12,12 +12,12 @@ from itertools import chain
 import pytest
 
 from penstock.cursor import Cursor
-from penstock.dialects import Wire, get, native, openai_chat
+from penstock.dialects import Wire, available, get, native, openai_chat
 from penstock.engine import voice
 from penstock.engine.subscription import frames as encoded
 from penstock.engine.subscription import speak
 from penstock.engine.voice import Voices, place
-from penstock.errors import CursorGone, StreamNotFound
+from penstock.errors import CursorGone, NoSuchPlugin, StreamNotFound
 from penstock.events import TERMINAL, Event, MessageAdded, ResponseFailed, ResponseStarted, TextPart
 from penstock.grammar import Grammar
 from penstock.log import Log
@@ -416,5 +416,40 @@ async def test_the_last_answer_of_a_long_session_is_resumed_without_the_others(w
     assert counter.calls <= 2 * len(long_answer(20))
 
 
-def test_both_dialects_of_ours_are_under_these_laws() -> None:
-    assert {wire.dialect for wire in WIRES.values()} == {get("native"), get("openai-chat")}
+# -- all of them
+
+
+def test_every_dialect_of_ours_is_under_these_laws() -> None:
+    found = [get(name) for name in available()]
+    variants = [variant for dialect in found for variant in dialect.variants.values()]
+    assert {wire.dialect for wire in WIRES.values()} == {*found, *variants}
+
+
+def test_a_dialect_is_found_by_the_name_it_has() -> None:
+    for wire in WIRES.values():
+        assert get(wire.dialect.name) is wire.dialect
+
+
+def test_a_variant_is_named_after_its_dialect() -> None:
+    for dialect in map(get, available()):
+        assert "/" not in dialect.name
+        for name, variant in dialect.variants.items():
+            assert variant.name == f"{dialect.name}/{name}" and not variant.variants
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("oper", "no dialect 'oper'; did you mean 'opper'?"),
+        ("oper/v1", "no dialect 'oper'; did you mean 'opper'?"),
+        ("opper/v2", "no dialect 'opper/v2'; did you mean 'opper/v3'?"),
+        ("native/9", "no dialect 'native/9'; did you mean 'native'?"),
+        ("native/", "no dialect 'native/'; did you mean 'native'?"),
+        ("opper/v1/v1", "no dialect 'opper/v1/v1'; did you mean 'opper/v1'?"),
+        ("opper/whatever-else", "no dialect 'opper/whatever-else'; there are opper, opper/v1, opper/v3"),
+    ],
+)
+def test_a_dialect_that_is_not_there_is_an_error_that_says_what_is(name: str, says: str) -> None:
+    with pytest.raises(NoSuchPlugin) as caught:
+        get(name)
+    assert caught.value.message == says

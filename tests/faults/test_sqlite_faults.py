@@ -28,7 +28,7 @@ import pytest
 
 from penstock.errors import LogCorrupt, LogError, LogUnavailable, LogVersion
 from penstock.events import PartDelta
-from penstock.log.sqlite import SQLiteLog
+from penstock.log.sqlite import SQLiteLog, files
 from penstock.testing.log_suite import answer, deltas, everything
 
 
@@ -281,7 +281,11 @@ async def test_not_a_database(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("statement", "match"),
-    [("PRAGMA user_version = 99", "version 99.*upgrade"), ("PRAGMA application_id = 7", "another program")],
+    [
+        ("PRAGMA user_version = 3", "version 3, and this Penstock knows up to 2; upgrade"),
+        ("PRAGMA user_version = 99", "version 99.*upgrade"),
+        ("PRAGMA application_id = 7", "another program"),
+    ],
 )
 async def test_a_database_of_somebody_else(path: Path, statement: str, match: str) -> None:
     await _create(path)
@@ -289,6 +293,23 @@ async def test_a_database_of_somebody_else(path: Path, statement: str, match: st
     with pytest.raises(LogVersion, match=match) as caught:
         await SQLiteLog.open(path)
     assert str(path) in caught.value.message
+
+
+async def test_a_file_that_cannot_be_brought_up_to_date_stays_as_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(files, "_SCRIPTS", files._SCRIPTS[:1])
+        await _create(path)
+    _sql(path, "CREATE TABLE revisions (x)")  # in the way, half-way through
+    with pytest.raises(LogUnavailable, match="revisions") as caught:
+        await SQLiteLog.open(path)
+    assert str(path) in caught.value.message
+    _sql(path, "DROP TABLE revisions")
+    monkeypatch.setattr(files, "_SCRIPTS", files._SCRIPTS[:1])
+    assert await offsets(path, "s") == [0, 1, 2]
+    monkeypatch.undo()
+    assert await offsets(path, "s") == [0, 1, 2]
 
 
 def _sql(path: Path, statement: str, *args: object) -> None:

@@ -29,7 +29,8 @@ class Catalog(Protocol):
     Agents, each under a name that only it has, in revisions that only add up.
 
     What is stored is what the JSON of a definition says, and what is returned is
-    the caller's own: neither changes with an object that somebody else holds.
+    the caller's own: neither changes with an object that somebody else holds. A
+    caller that is cancelled while it waits may have stored it all the same.
 
     Raises, all of them: LogUnavailable, LogCorrupt, LogVersion, where it is kept
     in a file.

@@ -40,9 +40,10 @@ from ..events import (
 from ..grammar import State
 from ..log import Log
 from ..requests import Start
-from ..snapshot import Response, fold
+from ..snapshot import Response, Snapshot, apply
+from .attempts import Option, asked
 from .interrupt import Interrupted, Interruptible
-from .upstreams import Source, Upstream
+from .upstreams import Source
 from .writer import Writer
 
 __all__ = ["Run", "closing", "latest"]
@@ -85,11 +86,11 @@ class Run:
         self._log, self._writer, self._start, self._seal = log, writer, start, seal
         self._upstream_says: dict[str, str] = {}
 
-    async def produce(self, upstream: Upstream, model: str) -> None:
-        """Ask ``upstream`` for ``model`` and record what it says, to the end. Raises nothing of its own."""
+    async def produce(self, options: Sequence[Option]) -> None:
+        """Ask for the answer and record what is said, to the end. Raises nothing of its own."""
         try:
             with self.gate:
-                await self._ask(upstream, model)
+                await self._ask(options)
         except Interrupted as interrupted:
             await self._end(interrupted.reason)
         except _GONE as exc:
@@ -100,9 +101,9 @@ class Run:
             _log.exception("%s: the run broke", self.stream)
             await self._end("", PenstockError("the server made a mistake; its log says which"))
 
-    async def _ask(self, upstream: Upstream, model: str) -> None:
+    async def _ask(self, options: Sequence[Option]) -> None:
         self.gate.open()
-        source = await upstream.open(replace(self._start, model=model))
+        source = await asked(self._start, options)
         self.gate.shut()
         try:
             await self._record(source)
@@ -207,7 +208,10 @@ async def latest(log: Log, stream: str) -> Response:
     head = await log.head(stream)
     origin = await log.origin(stream, head.cursor.offset)
     cursor = head.cursor._replace(offset=origin)
-    response = fold([record.event async for record in log.read(stream, cursor)]).response
+    snapshot = Snapshot()
+    async for record in log.read(stream, cursor):
+        apply(snapshot, record.event, record.at)
+    response = snapshot.response
     if response is None:
         raise StreamNotFound(f"no answer has begun in stream {stream!r}")
     return response

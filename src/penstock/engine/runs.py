@@ -30,9 +30,10 @@ from ..grammar import State
 from ..log import Deletes, Expires, Head, Lists, Log
 from ..requests import Start, settings
 from ..snapshot import conversation, fold
+from .attempts import Option
 from .ids import new_stream, next_response, response_name
 from .run import Run, closing, latest
-from .upstreams import Models, Served
+from .upstreams import Models
 from .writer import Writer
 
 __all__ = ["Limits", "Runs", "Started"]
@@ -96,14 +97,14 @@ class Runs:
         Raises:
             ModelNotFound, IdempotencyClash, Overloaded, Draining, LogUnavailable.
         """
-        name, served = self._admit(start)
+        name, options = self._admit(start)
         writer = Writer(self.log, stream or new_stream(), fresh=stream is None)
         # Of requests with one key the second waits until the first is on record.
         async with self._turns.setdefault(writer.stream, asyncio.Lock()):
             try:
                 first = response_name(writer.stream, 1)
                 return await self._begin(
-                    writer, first, replace(start, model=name), served, start.input, digest
+                    writer, first, replace(start, model=name), options, start.input, digest
                 )
             except Conflict:
                 if stream is None:
@@ -126,9 +127,9 @@ class Runs:
         asked = {} if before is None or before.request is UNSET else before.request
         history = (*conversation(snapshot), *messages)
         start = replace(convert({"model": "", **asked}, Start), input=history)
-        name, served = self._admit(start)
+        name, options = self._admit(start)
         following = next_response(before.response_id) if before else response_name(stream, 1)
-        return await self._begin(writer, following, replace(start, model=name), served, messages, "")
+        return await self._begin(writer, following, replace(start, model=name), options, messages, "")
 
     async def stop(self, stream: str, by: str = "") -> bool:
         """
@@ -197,20 +198,27 @@ class Runs:
 
     # -- inside
 
-    def _admit(self, start: Start) -> tuple[str, Served]:
+    def _admit(self, start: Start) -> tuple[str, list[Option]]:
+        """Return the name of the model that comes first, and all the ways to get the answer."""
         if self.draining:
             raise Draining
         if len(self._active) >= self.limits.max_runs:
             raise Overloaded(f"{len(self._active)} answers are under way, the limit `max_runs`")
         assert self._models is not None, "serve() comes first"
-        return self._models.resolve(start.model)
+        name, served = self._models.resolve(start.model)
+        options = [Option(served.upstream, replace(start, model=served.model))]
+        for candidate in start.fallbacks:
+            _, served = self._models.resolve(candidate.model)
+            own = replace(start, model=served.model, extra=candidate.options or UNSET)
+            options.append(Option(served.upstream, own))
+        return name, options
 
     async def _begin(
         self,
         writer: Writer,
         name: str,
         start: Start,
-        served: Served,
+        options: Sequence[Option],
         messages: Sequence[MessageAdded],
         digest: str,
     ) -> Started:
@@ -218,14 +226,14 @@ class Runs:
         await writer.append(*messages, ResponseStarted(name, start.model, start.agent, kept))
         run = Run(self.log, writer, start, name, seal=not stays_open(start))
         self._active[writer.stream] = run
-        task = asyncio.create_task(self._produce(run, served), name=f"run {name}")
+        task = asyncio.create_task(self._produce(run, options), name=f"run {name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return Started(writer.stream, name, created=True)
 
-    async def _produce(self, run: Run, served: Served) -> None:
+    async def _produce(self, run: Run, options: Sequence[Option]) -> None:
         try:
-            await run.produce(served.upstream, served.model)
+            await run.produce(options)
         finally:
             del self._active[run.stream]
 

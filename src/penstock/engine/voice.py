@@ -26,7 +26,7 @@ from typing import Final, NamedTuple
 from ..cursor import Cursor
 from ..dialects import Encoder, Wire
 from ..errors import CursorGone
-from ..events import TERMINAL
+from ..events import TERMINAL, ResponseFailed
 from ..log import Head, Log, Record, live
 from ..wire import Frame
 from .interrupt import Interruptible
@@ -53,6 +53,8 @@ class Span(NamedTuple):
     end: int
     data: bytes
     terminal: bool
+    failed: bool = False
+    """Whether it ends in failure."""
 
 
 Sink = Callable[[bytes], bool]
@@ -153,7 +155,7 @@ class Voice:
         if not new or new[0].offset != start or self._turn.locked() or self._encoder is None:
             return False
         span = _encode(self._encoder, self.wire, self.epoch, new)
-        end, data, terminal = span
+        end, data, terminal, _ = span
         if terminal or len(self._listeners) < self.readers:
             self._remember(start, span)
         self._pass(end)
@@ -202,7 +204,8 @@ def _encode(
         end, terminal = record.offset + 1, isinstance(record.event, TERMINAL)
         if terminal:
             break
-    return Span(end, out[0] if len(out) == 1 else b"".join(out), terminal)
+    failed = terminal and isinstance(record.event, ResponseFailed)
+    return Span(end, out[0] if len(out) == 1 else b"".join(out), terminal, failed)
 
 
 def _worn(wire: Wire, frame: Frame) -> Frame:
@@ -220,7 +223,7 @@ class Subscription:
 
     __slots__ = (
         "_after", "_dismissed", "_encoder", "_from", "_head", "_until_terminal", "_voice",
-        "ended", "gate", "offset",
+        "ended", "failed", "gate", "offset",
     )  # fmt: skip
 
     def __init__(self, voice: Voice, after: Cursor, *, until_terminal: bool = False) -> None:
@@ -228,6 +231,8 @@ class Subscription:
         """Breaks off the wait for news; :meth:`read` then raises Interrupted."""
         self.ended = False
         """Whether everything there will ever be has been read."""
+        self.failed = False
+        """Whether what was read last is the failure of an answer."""
         self._voice = voice
         self._from = after
         self._after: Cursor | None = after
@@ -268,6 +273,7 @@ class Subscription:
                 break
             self.offset = span.end
             self.ended = span.terminal and self._until_terminal and span.end > self._from.offset
+            self.failed = span.failed
             if span.data:
                 return span.data
         return b""

@@ -28,6 +28,8 @@ from ..requests import Scope
 __all__ = ["Access", "Key", "Keys", "is_loopback"]
 
 _SHAPE: Final = "penstock_live_"
+_HEADERS: Final = ("x-api-key", "api-key", "x-opper-api-key")
+"""Where SDKs put a key that is not in ``Authorization``."""
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 
@@ -160,7 +162,7 @@ def _token(headers: Mapping[str, str]) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
-    return headers.get("x-api-key") or headers.get("api-key") or ""
+    return next((headers[name] for name in _HEADERS if headers.get(name)), "")
 
 
 def _digest(secret: str) -> str:

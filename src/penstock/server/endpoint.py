@@ -33,6 +33,7 @@ __all__ = ["Asked", "Endpoint", "Front", "answer", "check_query", "routes"]
 
 _log = logging.getLogger("penstock.server")
 
+_WITH_BODY: Final = ("POST", "PUT", "PATCH")
 _RETRY_AFTER: Final = "1"
 """Seconds, in answers that may be tried again."""
 
@@ -45,7 +46,10 @@ class Asked(NamedTuple):
     """The id of the caller's key."""
     headers: Mapping[str, str]
     query: Mapping[str, str]
+    address: str
+    """The path as a whole."""
     path: Mapping[str, str]
+    """What stands for its parameters."""
     data: bytes
     body: dict[str, Any]
 
@@ -119,9 +123,10 @@ class _Guarded:
             owner,
             request.headers,
             request.query_params,
+            request.url.path,
             request.path_params,
             data,
-            _body(data) if self._endpoint.method == "POST" else {},
+            _body(data) if self._endpoint.method in _WITH_BODY else {},
         )
 
     def _error(self, error: PenstockError) -> Response:

@@ -16,6 +16,7 @@ from .endpoint import Endpoint, Front
 __all__ = ["description"]
 
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
+_NOT_A_NAME = re.compile(r"\W")
 _BODIES = {"Begin": Begin, "Continue": Continue}
 _STREAMS = ("text/event-stream", "application/x-ndjson")
 
@@ -28,6 +29,8 @@ def description(fronts: Iterable[Front]) -> dict[str, object]:
     paths: dict[str, dict[str, Any]] = {}
     for front in fronts:
         for endpoint in front.endpoints:
+            if endpoint.describes.get("hidden"):
+                continue
             path = _PARAMETER.sub(r"{\1}", endpoint.path)
             paths.setdefault(path, {})[endpoint.method.lower()] = _operation(front, endpoint)
     return {
@@ -47,8 +50,9 @@ def description(fronts: Iterable[Front]) -> dict[str, object]:
 
 def _operation(front: Front, endpoint: Endpoint) -> dict[str, Any]:
     described = endpoint.describes
+    name = described.get("name", endpoint.handle.__name__.strip("_"))
     operation: dict[str, Any] = {
-        "operationId": endpoint.handle.__name__.strip("_") + "_" + front.dialect.name.replace("-", "_"),
+        "operationId": f"{name}_{_NOT_A_NAME.sub('_', front.dialect.name)}",
         "summary": endpoint.summary,
         "tags": [front.dialect.name],
         "security": [{}, {"key": []}],
@@ -58,7 +62,7 @@ def _operation(front: Front, endpoint: Endpoint) -> dict[str, Any]:
     if "body" in described:
         schema = {"$ref": f"#/components/schemas/{described['body']}"}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    elif endpoint.method == "POST" and described.get("any_body"):
+    elif described.get("any_body"):
         operation["requestBody"] = {"content": {"application/json": {"schema": {"type": "object"}}}}
     return operation
 

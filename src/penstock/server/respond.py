@@ -136,9 +136,11 @@ class EventStream:
                     data = self._wire.framing.keepalive
                 finally:
                     self.idle_since = None
+            broken = subscription.ended and subscription.failed and self._wire.dialect.failure_breaks
             if data or subscription.ended:
                 self.sending_since = clock()
-                await send({"type": "http.response.body", "body": data, "more_body": not subscription.ended})
+                more = broken or not subscription.ended
+                await send({"type": "http.response.body", "body": data, "more_body": more})
                 self.sending_since = None
 
     async def _wait(self) -> None:

@@ -11,15 +11,17 @@ import contextlib
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from msgspec import UNSET
 
 from ..config import Settings, UpstreamSettings, secret
 from ..cursor import Cursor
 from ..dialects import Wire, get
+from ..engine.attempts import ATTEMPT_FAILED
+from ..engine.catalog import catalog_of
 from ..engine.demo import MODELS
 from ..engine.ids import keyed_stream
+from ..engine.run import latest
 from ..engine.runs import Limits, Runs, Started
 from ..engine.subscription import follow
 from ..engine.upstreams import Models, Upstream
@@ -28,7 +30,7 @@ from ..engine.upstreams.http import Http
 from ..engine.upstreams.replay import Replay
 from ..engine.voice import Voices, place
 from ..errors import AnswerFailed, ConfigError, CursorGone
-from ..events import TERMINAL, MessageAdded, ResponseFailed, ResponseStarted
+from ..events import TERMINAL, Custom, Event, MessageAdded, ResponseFailed, ResponseStarted
 from ..log import Log, Record
 from ..log.sqlite import SQLiteLog
 from ..requests import Start
@@ -37,8 +39,6 @@ from .access import Access, Keys
 from .respond import Connections, EventStream
 
 __all__ = ["Service"]
-
-_PRELUDE: Final = (MessageAdded, ResponseStarted)
 
 
 class Service:
@@ -54,6 +54,7 @@ class Service:
         self.models = _models(settings, self.runs)
         self.runs.serve(self.models)
         self.voices = Voices(log)
+        self.catalog = catalog_of(log)
         self.ready = False
         self._watches: list[asyncio.Task[None]] = []
 
@@ -104,9 +105,8 @@ class Service:
 
     # -- what fronts share
 
-    async def start(self, start: Start, body: bytes, headers: Mapping[str, str], owner: str) -> Started:
-        """Begin an answer; an Idempotency-Key in ``headers`` makes it the answer of an earlier request."""
-        key = headers.get("idempotency-key", "")
+    async def start(self, start: Start, body: bytes, key: str, owner: str) -> Started:
+        """Begin an answer; an Idempotency-Key that was used before makes it the answer of that request."""
         if not key:
             return await self.runs.start(start)
         digest = hashlib.sha256(body).hexdigest()
@@ -158,7 +158,7 @@ class Service:
                 async for record in follow(self.log, started.stream):
                     if isinstance(record.event, ResponseFailed):
                         raise _failed(record.event)
-                    if not isinstance(record.event, _PRELUDE):
+                    if _speaks(record.event):
                         return
         except TimeoutError:
             return
@@ -180,6 +180,10 @@ class Service:
             raise _failed(response.end)
         return response
 
+    async def latest(self, stream: str) -> Response:
+        """Return the latest answer of a stream, as it stands. Raises: StreamNotFound."""
+        return await latest(self.log, stream)
+
     async def records(self, stream: str) -> list[Record]:
         """Return all that a stream holds. Raises: StreamNotFound."""
         return [record async for record in self.log.read(stream)]
@@ -194,10 +198,23 @@ def _data_folder(settings: Settings) -> Path:
     return data
 
 
+def _speaks(event: Event) -> bool:
+    """Whether the answer has begun with ``event``, at the latest."""
+    match event:
+        case Custom(name=name):
+            return name != ATTEMPT_FAILED
+        case MessageAdded() | ResponseStarted():
+            return False
+        case _:
+            return True
+
+
 def _failed(event: ResponseFailed) -> AnswerFailed:
     extra = {} if event.extra is UNSET else event.extra
     status = extra.get("status", 502)
-    return AnswerFailed(event.code, event.message, status=int(status), retryable=event.retryable)
+    return AnswerFailed(
+        event.code, event.message, status=int(status), retryable=event.retryable, field=extra.get("field")
+    )
 
 
 def _models(settings: Settings, runs: Runs) -> Models:

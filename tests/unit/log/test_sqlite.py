@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from penstock.agents import Agent
 from penstock.errors import StreamNotFound
 from penstock.events import Event, PartDelta
 from penstock.log import Head, Log
-from penstock.log.sqlite import SQLiteLog, checkpoints, tail, tails
+from penstock.log.sqlite import SQLiteLog, checkpoints, files, tail, tails
 from penstock.testing.durable_log_suite import DurableLogSuite
 from penstock.testing.live_log_suite import LiveLogSuite
 from penstock.testing.log_suite import LogSuite, answer, deltas, everything
@@ -100,11 +101,16 @@ async def one_step(log: SQLiteLog, model: dict[str, Held], name: str, dice: rand
 
 async def crashed(log: SQLiteLog, path: Path) -> SQLiteLog:
     """Return what a crash at this moment would leave, opened again."""
+    return await SQLiteLog.open(crash_image(log, path))
+
+
+def crash_image(log: SQLiteLog, path: Path) -> Path:
+    """Return what a crash at this moment would leave."""
     copy = path.with_name("copy.db")
     with log._writer.turn:  # two files cannot be copied at one moment otherwise
         for suffix in ("", "-wal"):
             shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
-    return await SQLiteLog.open(copy)
+    return copy
 
 
 async def contents(log: SQLiteLog) -> dict[str, Held]:
@@ -162,3 +168,41 @@ async def test_the_write_ahead_log_stays_short(path: Path, monkeypatch: pytest.M
             shortened += size < before
     await log.aclose()
     assert not Path(f"{path}-wal").exists()
+
+
+# Files of older versions
+
+
+async def test_a_file_of_version_1_takes_agents(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(files, "_SCRIPTS", files._SCRIPTS[:1])
+        log = await SQLiteLog.open(path)
+        await log.append("settled", answer("a") + answer("b"), seal=True)
+        await log.append("trimmed", answer("a") + answer("b"))
+        await log.trim("trimmed", 4)
+        await log.aclose()
+        log = await SQLiteLog.open(path)
+        await log.append("in the journal", deltas(3))
+        await log.append("trimmed", deltas(2))
+        copy = crash_image(log, path)
+        before = await contents(log)
+    assert count(path, "journal") == 0 and count(copy, "journal") > 0
+    for file in (path, copy):
+        assert pragma(file, "user_version") == 1
+        log = await SQLiteLog.open(file)
+        await log.catalog.create(Agent("a"))
+        await log.aclose()
+        assert pragma(file, "user_version") == 2
+        log = await SQLiteLog.open(file)
+        assert (await log.catalog.by_name("a")).agent == Agent("a")
+        assert await contents(log) == before
+    assert {name: len(records) for name, (_, records) in before.items()} == {
+        "settled": 8, "trimmed": 6, "in the journal": 3,
+    }  # fmt: skip
+
+
+def pragma(path: Path, name: str) -> int:
+    connection = sqlite3.connect(path)
+    (found,) = connection.execute(f"PRAGMA {name}").fetchone()
+    connection.close()
+    return int(found)

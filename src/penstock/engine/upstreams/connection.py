@@ -210,8 +210,21 @@ class _Connection(asyncio.BufferedProtocol):
     """One exchange at a time."""
 
     __slots__ = (
-        "_answer", "_asked", "_body", "_buffer", "_budget", "_complete", "_consumer", "_error", "_head_size",
-        "_headers", "_parser", "_paused", "_reason", "_transport", "idle_since",
+        "_answer",
+        "_asked",
+        "_body",
+        "_budget",
+        "_buffer",
+        "_complete",
+        "_consumer",
+        "_error",
+        "_head_size",
+        "_headers",
+        "_parser",
+        "_paused",
+        "_reason",
+        "_transport",
+        "idle_since",
     )  # fmt: skip
 
     def __init__(self, budget: Budget) -> None:

@@ -29,6 +29,7 @@ from ...events import Event, encode_events
 from .. import FRESH, Head, News, Record, StreamInfo, Watch, read_all
 from ..stream import REMEMBERED, admit, not_found
 from . import reads
+from .catalog import SQLiteCatalog
 from .checkpoints import Checkpoints
 from .files import Durability, LogFile
 from .reads import Reads
@@ -57,6 +58,8 @@ class SQLiteLog:
         self._checkpoints = Checkpoints(file, durability, self._writer)
         self._reads = Reads(file)
         self._tails = Tails(self._reads, self._writer, replayed.next_id)
+        self.catalog = SQLiteCatalog(file, durability, self._reads, self._writer)
+        """The agents in the same file, until :meth:`aclose`."""
         self._closing: asyncio.Future[None] | None = None
         for tail in replayed.tails:
             self._tails.restore(tail)
@@ -277,6 +280,7 @@ class SQLiteLog:
         except LogError:
             # The journal has it all, and is where the next process goes on from.
             pass
+        self.catalog.close()
         self._checkpoints.close()
         self._reads.close()
         self._writer.close()

@@ -23,7 +23,7 @@ __all__ = ["Durability", "LogFile"]
 Durability = Literal["process", "power"]
 
 _APPLICATION: Final = int.from_bytes(b"Pstk", "big")
-_SCRIPTS: Final = ("schema.sql",)
+_SCRIPTS: Final = ("schema.sql", "agents.sql")
 """The script at index n takes a file from version n to n + 1."""
 
 _PATIENCE = 1.0  # seconds to wait for a lock that another program holds on the database

@@ -1,4 +1,4 @@
-"""One module per front; each ends in ``FRONT = ...``. There is no list to edit."""
+"""One module per front; each ends in ``FRONTS = ...``. There is no list to edit."""
 
 from __future__ import annotations
 
@@ -12,4 +12,5 @@ __all__ = ["fronts"]
 
 def fronts() -> list[Front]:
     """Return every front there is."""
-    return [import_module(f"{__name__}.{module.name}").FRONT for module in iter_modules(__path__)]
+    modules = (import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__))
+    return [front for module in modules for front in module.FRONTS]

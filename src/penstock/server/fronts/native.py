@@ -18,7 +18,7 @@ from ...snapshot import Snapshot, apply, view
 from ...wire import Framing
 from ..endpoint import Asked, Endpoint, Front, answer, check_query
 
-__all__ = ["FRONT"]
+__all__ = ["FRONTS"]
 
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 1000
@@ -27,7 +27,9 @@ _LARGEST_PAGE: Final = 1000
 async def _start(asked: Asked) -> ASGIApp:
     check_query(asked.query, ())
     service = asked.service
-    started = await service.start(read_request(asked.body), asked.data, asked.headers, asked.owner)
+    started = await service.start(
+        read_request(asked.body), asked.data, asked.headers.get("idempotency-key", ""), asked.owner
+    )
     return await _begun(asked, started)
 
 
@@ -137,7 +139,8 @@ _READS: Final = {
 }
 _PAGES: Final = {"before": "The last stream of the page before.", "limit": "Streams to a page."}
 
-FRONT: Final = Front(
+FRONTS: Final = (
+  Front(
     DIALECT,
     (
         Endpoint(
@@ -165,4 +168,4 @@ FRONT: Final = Front(
             "Decide about a tool call.", {"any_body": True},
         ),
     ),
-)  # fmt: skip
+),)  # fmt: skip

@@ -20,7 +20,7 @@ from ...dialects.openai_chat import DIALECT, completion, read_request
 from ...errors import RequestError
 from ..endpoint import Asked, Endpoint, Front, answer
 
-__all__ = ["FRONT"]
+__all__ = ["FRONTS"]
 
 
 async def _complete(asked: Asked) -> ASGIApp:
@@ -30,7 +30,9 @@ async def _complete(asked: Asked) -> ASGIApp:
     if not isinstance(options, dict):
         raise RequestError("'stream_options' must be an object", field="stream_options")
     service = asked.service
-    started = await service.start(read_request(asked.body), asked.data, asked.headers, asked.owner)
+    started = await service.start(
+        read_request(asked.body), asked.data, asked.headers.get("idempotency-key", ""), asked.owner
+    )
     if not stream:
         response = await service.whole(started)
         return answer(completion(response), headers={"penstock-stream": started.stream})
@@ -53,18 +55,20 @@ def _model(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "penstock"}
 
 
-FRONT: Final = Front(
-    DIALECT,
-    (
-        Endpoint(
-            "POST",
-            "/v1/chat/completions",
-            "run:write",
-            _complete,
-            "Answer a conversation.",
-            {"any_body": True, "streams": True},
+FRONTS: Final = (
+    Front(
+        DIALECT,
+        (
+            Endpoint(
+                "POST",
+                "/v1/chat/completions",
+                "run:write",
+                _complete,
+                "Answer a conversation.",
+                {"any_body": True, "streams": True},
+            ),
+            Endpoint("GET", "/v1/models", "run:read", _list_models, "List the models."),
+            Endpoint("GET", "/v1/models/{model:path}", "run:read", _get_model, "Describe one model."),
         ),
-        Endpoint("GET", "/v1/models", "run:read", _list_models, "List the models."),
-        Endpoint("GET", "/v1/models/{model:path}", "run:read", _get_model, "Describe one model."),
     ),
 )
