@@ -80,8 +80,6 @@ class Attempts:
         self._schema, self._attempts, self._hold = schema, attempts, hold
         self._left = attempts
         self._source: Source | None = None
-        self._failed: list[Event] = []
-        """What is still to be recorded about attempts that failed."""
         self._held: list[Event] = []
         self._released = False
         """Whether something of the answer was recorded: there is no way back."""
@@ -100,16 +98,15 @@ class Attempts:
                 ready = self._pass(said)
                 if ready or events is None or self._released:
                     return ready if events is not None else None
-            elif await self._again(fault):
-                failed, self._failed = self._failed, []
-                return failed
+            elif note := await self._again(fault):
+                return [note]
             else:
                 return self._ended(said, fault)
 
     def _judged(self, events: Sequence[Event]) -> tuple[Sequence[Event], PenstockError | None]:
         """Return what was said up to a fault, if there is one, and the fault."""
         if not self._released and (failure := _early_failure(events)):
-            return (), failure
+            return events[:-1], failure
         for n, event in enumerate(events):
             try:
                 self._check.take(event)
@@ -127,37 +124,34 @@ class Attempts:
         self._source = await upstream.open(start)
         return self._source
 
-    async def _again(self, fault: PenstockError) -> bool:
-        """Make ready for another attempt; False if there is none left."""
+    async def _again(self, fault: PenstockError) -> Event | None:
+        """Make ready for another attempt; return what the log says of this one, None if it was the last."""
         if self._released:
-            return False
+            return None
         model = self._options[0].start.model
         if isinstance(fault, OutputInvalid):
             if self._left == 1:
-                return False
+                return None
             self._left -= 1
         elif len(self._options) == 1:
-            return False
+            return None
         else:
             del self._options[0]
             self._left = self._attempts
         await self.aclose()
-        told = {"model": model, "code": fault.code, "message": fault.message}
-        self._failed.append(Custom(ATTEMPT_FAILED, told))
         self._held, self._check = [], _Check(self._schema)
-        return True
+        return Custom(ATTEMPT_FAILED, {"model": model, "code": fault.code, "message": fault.message})
 
     def _ended(self, said: Sequence[Event], fault: PenstockError) -> list[Event]:
         """Return the end of an answer of which no attempt is left."""
-        if not self._released:
-            said = [event for event in (*self._held, *said) if isinstance(event, ResponseStarted)]
-            self._held = []
+        said, self._held = [*self._held, *said], []
         match fault:
             case _Failed(event=event):
                 return [*said, event]
             case OutputInvalid():
                 extra = {"status": fault.status, "field": fault.field}
-                return [*said, ResponseFailed(fault.code, fault.message, extra=extra)]
+                kept = said if self._released else [e for e in said if isinstance(e, ResponseStarted)]
+                return [*kept, ResponseFailed(fault.code, fault.message, extra=extra)]
             case _:
                 raise fault
 

@@ -145,7 +145,7 @@ class _Leaves:
     def _leaf(self, leaf: Leaf) -> Iterator[Frame]:
         begins = leaf.path != self._path
         if begins:
-            named = b',"json_path":%b' % jsontext.quote(spelled(leaf.path)) if leaf.path else b""
+            named = b',"json_path":%b' % _quoted(spelled(leaf.path)) if leaf.path else b""
             self._path, self._tail = leaf.path, named + b',"chunk_type":"json"}'
         match leaf:
             case Leaf(kind="string", piece=str(piece)) if piece or begins:
@@ -164,5 +164,6 @@ class _Leaves:
         return Frame(_DELTA + delta + self._tail)
 
 
-def _quoted(piece: str) -> bytes:
-    return jsontext.quote(piece if piece.isascii() else jsontext.scrub(piece))
+def _quoted(text: str) -> bytes:
+    """Quote what was decoded: half a surrogate pair, which no text may have, raises in the Python SDK."""
+    return jsontext.quote(text if text.isascii() else jsontext.scrub(text))
