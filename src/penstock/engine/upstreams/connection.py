@@ -210,21 +210,8 @@ class _Connection(asyncio.BufferedProtocol):
     """One exchange at a time."""
 
     __slots__ = (
-        "_answer",
-        "_asked",
-        "_body",
-        "_budget",
-        "_buffer",
-        "_complete",
-        "_consumer",
-        "_error",
-        "_head_size",
-        "_headers",
-        "_parser",
-        "_paused",
-        "_reason",
-        "_transport",
-        "idle_since",
+        "_answer", "_asked", "_body", "_budget", "_buffer", "_complete", "_consumer", "_error", "_head_size",
+        "_headers", "_lives_on", "_parser", "_paused", "_reason", "_transport", "idle_since",
     )  # fmt: skip
 
     def __init__(self, budget: Budget) -> None:
@@ -246,7 +233,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._parser = httptools.HttpResponseParser(self)
         self._asked = asyncio.get_running_loop().create_future()
         self._answer: Answer | None = None
-        self._complete = False
+        self._complete = self._lives_on = False
         self._begin()
         self._transport.write(request)
         return await self._asked
@@ -259,7 +246,7 @@ class _Connection(asyncio.BufferedProtocol):
     @property
     def reusable(self) -> bool:
         """Whether the answer was read to its end, and another may follow."""
-        return self.usable and self._complete and bool(self._parser.should_keep_alive())
+        return self.usable and self._complete and self._lives_on
 
     def feed(self, consumer: Consumer | None) -> None:
         self._consumer = consumer
@@ -362,3 +349,4 @@ class _Connection(asyncio.BufferedProtocol):
             self._begin()
         else:
             self._complete = True
+            self._lives_on = bool(self._parser.should_keep_alive())  # the parser forgets it afterwards
