@@ -204,6 +204,20 @@ async def test_a_connection_is_used_again() -> None:
         there.close()
 
 
+async def test_a_connection_that_was_paused_is_used_again() -> None:
+    async with serving(says(CHUNKED + chunks(b"ab") + b"0\r\n\r\n", again=True)) as served:
+        there = host(served)
+        for _ in range(3):
+            _, body = await asyncio.wait_for(there.post(b"{}"), 10)
+            consumer = Heard()
+            body.feed(consumer)
+            assert await consumer.whole() == (b"ab", None)
+            body.pause()
+            body.close()
+        assert served.connections == 1
+        there.close()
+
+
 async def test_a_connection_is_not_used_again_before_its_answer_was_read() -> None:
     async with serving(says(CHUNKED + chunks(b"ab"), again=True)) as served:
         there = host(served)

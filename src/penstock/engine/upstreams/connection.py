@@ -235,6 +235,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._answer: Answer | None = None
         self._complete = self._lives_on = False
         self._begin()
+        self.resume()  # whoever had the last body may have paused it
         self._transport.write(request)
         return await self._asked
 
