@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Final, NamedTuple
 
+from .fields import SIZES
 from .machine import HERE
 from .scenarios import SCENARIOS, Figures
 
@@ -127,6 +128,11 @@ _SHOWN: Final[dict[str, tuple[Line, ...]]] = {
     "start": (
         Line("start_ms", "to the first answer of /healthz, ms"),
         Line("help_ms", "`penstock --help`, ms", ",.0f", _at_most(200, " ms")),
+    ),
+    "fields": (
+        *(Line(f"fields {size}", f"{size}, ns per character") for size in SIZES),
+        Line("flat", "10 MB to 1 KB", ".2f", _at_most(1.25)),
+        *(Line(f"jiter {size}", f"{size}, jiter from the beginning (extrapolated)") for size in SIZES),
     ),
 }
 

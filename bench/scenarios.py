@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Final, NamedTuple
 
-from . import servers
+from . import fields, servers
 from .load import Load, Reading, Sample, read
 from .machine import PENSTOCK, BenchError, Cores, Tree
 from .servers import MODEL, Pace, Penstock, Request, Server
@@ -237,6 +237,11 @@ def _start_up(bench: Bench, target: str) -> Figures:
     return {"start_ms": median(times) * 1000, "help_ms": median(helps) * 1000}
 
 
+def _fields(bench: Bench, target: str) -> Figures:
+    """No server: the reader of incomplete JSON alone, which structured answers go through."""
+    return fields.figures()
+
+
 SCENARIOS: Final = {
     scenario.name: scenario
     for scenario in (
@@ -253,5 +258,6 @@ SCENARIOS: Final = {
         Scenario("replay", "A finished stream of 50,000 events, again", OURS, _replay),
         Scenario("log", "The log of 100 streams of 500 events", OURS, _log_size),
         Scenario("start", "Starting", OURS, _start_up),
+        Scenario("fields", "Reading JSON as it is written, 4 characters at a time", OURS, _fields),
     )
 }

@@ -26,6 +26,7 @@ from typing import Any, Final, Literal
 from msgspec import UNSET, Struct, UnsetType, json
 
 __all__ = [
+    "ATTEMPT_FAILED",
     "PRIVATE",
     "TERMINAL",
     "Custom",
@@ -258,6 +259,13 @@ Event = (
     | ToolStarted | ToolDone | ToolFailed | ReviewRequested | ReviewDone
     | Custom
 )  # fmt: skip
+
+ATTEMPT_FAILED: Final = "attempt.failed"
+"""
+The name of the custom event that an attempt at an answer leaves, of which nothing
+else was recorded: its ``data`` says the ``model``, and ``code`` and ``message``
+of what was wrong.
+"""
 
 TERMINAL: Final = (ResponseDone, ResponseFailed)
 """The events that end a response."""

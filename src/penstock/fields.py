@@ -49,7 +49,7 @@ class Leaf(NamedTuple):
     number as it is written; true, false or null itself; else None.
     """
     last: bool
-    """Whether the value at ``path`` is complete with this: what nothing more will be added to."""
+    """Whether the value at ``path`` is complete with this."""
 
 
 _leaf: Final[Callable[[tuple[Path, Kind, str | bool | None, bool]], Leaf]] = partial(tuple.__new__, Leaf)
@@ -174,13 +174,13 @@ class Fields:
                 at = more(self, text, at, leaves)
             while at < end:
                 step = _GRAMMAR[self._expects].get(text[at])
-                if step is None:
-                    raise self._unexpected(text, at)
                 if isinstance(step, str):
                     self._expects = step
                     at += 1
-                else:
+                elif step is not None:
                     at = step(self, text, at, leaves)
+                else:
+                    raise self._unexpected(text, at)
         except InvalidJson as exc:
             self._fail(exc.message)
             if not leaves:
@@ -262,7 +262,8 @@ class Fields:
     def _string(self, text: str, at: int, leaves: list[Leaf]) -> int:
         self._path = tuple(self._steps)
         self._expects = _MORE_STRING
-        return self._more_string(text, at + 1, leaves)
+        at += 1
+        return self._more_string(text, at, leaves) if at < len(text) else at
 
     def _more_string(self, text: str, at: int, leaves: list[Leaf]) -> int:
         piece, stop = _decoded(text, at)
@@ -276,7 +277,8 @@ class Fields:
 
     def _key(self, text: str, at: int, leaves: list[Leaf]) -> int:
         self._expects = _MORE_KEY
-        return self._more_key(text, at + 1, leaves)
+        at += 1
+        return self._more_key(text, at, leaves) if at < len(text) else at
 
     def _more_key(self, text: str, at: int, leaves: list[Leaf]) -> int:
         piece, stop = _decoded(text, at)
@@ -431,8 +433,9 @@ class Tree:
     """
     The value that leaves belong to, as far as they have come.
 
-    It takes the leaves of one ``Fields(ends=True)``: only the ends tell a key
-    that comes twice, and whose last value counts, from more of the first.
+    It equals what ``json.loads`` returns once they are all there. For that they
+    must be those of ``Fields(ends=True)`` if a key may come twice: without ends,
+    a second object of the same path looks like more of the first.
     """
 
     __slots__ = ("_containers", "_path", "_root", "_text")

@@ -179,6 +179,8 @@ def test_a_number_ends_with_what_follows() -> None:
 @given(texts())
 def test_what_is_read_is_what_the_standard_library_reads(text: str) -> None:
     assert repr(built(leaves_of(text, ends=True))) == repr(judged(text))  # 1, 1.0 and True are apart
+    if not has_duplicates(text):
+        assert repr(built(leaves_of(text))) == repr(judged(text))
 
 
 @given(doubtful(), sizes)
@@ -196,6 +198,24 @@ def test_what_is_accepted_is_what_the_standard_library_accepts(text: str, sizes:
     else:
         assert not error
         assert repr(built(leaves)) == repr(expected)
+
+
+@given(
+    st.from_regex(
+        r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", fullmatch=True, alphabet="+-.0123456789eE"
+    )
+)
+@example("-1.5E-3")
+def test_a_number_comes_as_it_is_written(text: str) -> None:
+    assert read([text]).leaves == read(text).leaves == [Leaf((), "number", text, True)]
+    assert read(f"[{text}]").leaves == [Leaf((0,), "number", text, True)]
+
+
+def test_only_control_characters_cannot_stand_in_a_string() -> None:
+    for character in map(chr, [*range(0x300), 0x2028, 0xD800, 0xDFFF, 0xFEFF, 0xFFFF, 0x10FFFF]):
+        for text in (f'"a{character}b"', f'{{"{character}":1}}'):
+            if character not in '"\\':
+                assert bool(read([text]).error) == bool(read(text).error) == (character < " ")
 
 
 @given(doubtful(), sizes)
@@ -324,6 +344,12 @@ def test_leaves_before_a_mistake_are_not_lost() -> None:
     for again in (partial(fields.feed, "x"), partial(fields.feed, ""), fields.close):
         with pytest.raises(InvalidJson, match=r"^expected more of a string, found '\\x00' at character 8$"):
             again()
+
+
+@pytest.mark.parametrize("text", ["01", "-01", "1x", "1.5.", "1-", "0e0e", "1\v"])
+def test_a_number_that_goes_on_wrongly_is_none(text: str) -> None:
+    for reading in (read([text]), read(text)):
+        assert reading.error and not reading.leaves
 
 
 def test_a_mistake_after_no_leaf_is_raised_at_once() -> None:
@@ -515,6 +541,11 @@ def test_the_last_of_a_key_counts(text: str) -> None:
         assert repr(built(read([text[:k], text[k:]], ends=True).leaves)) == repr(json.loads(text))
 
 
+def test_without_ends_only_a_repeated_container_is_not_seen() -> None:
+    assert built(leaves_of('{"a": {"b": 1}, "a": "x", "c": 2}')) == {"a": "x", "c": 2}
+    assert built(leaves_of('{"a": {"b": 1}, "a": {"c": 2}}')) == {"a": {"b": 1, "c": 2}}
+
+
 # -- leaves to text
 
 
@@ -563,6 +594,9 @@ def test_text_is_closed_wherever_it_is() -> None:
     assert text.feed(Leaf(("a", 0, "b"), "string", "x", False)) == '{"a":[{"b":"x'
     assert text.feed(Leaf(("a", 0, "b"), "string", "y", False)) == "y"
     assert text.close() == '"}]}'
+    assert text.close() == ""
+    with pytest.raises(InvalidJson):
+        text.feed(Leaf(("b",), "null", None, True))
     assert JsonText().close() == ""
 
 
@@ -609,6 +643,12 @@ def test_an_end_is_that_of_an_open_container() -> None:
                 text.feed(end)
     with pytest.raises(InvalidJson, match="'' cannot follow the beginning"):
         JsonText().feed(Leaf((), "end", None, True))
+
+
+def test_each_kind_of_leaf_has_its_text() -> None:
+    assert written([]) == ""
+    for text in ("1", '""', "null", "[]", "{}", '[true,false,null,{"a":{},"b":[]}]'):
+        assert written(leaves_of(text)) == text
 
 
 steps = st.sampled_from(["a", "b", 0, 1])

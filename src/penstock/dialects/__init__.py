@@ -5,8 +5,8 @@ To add a built-in dialect, drop a module here that ends in ``DIALECT = ...``. To
 ship one from another package, point an entry point in the group
 ``penstock.dialects`` at such a constant. There is no list to edit.
 
-A dialect whose wire has generations is the newest of them; the others are its
-*variants*, and are called ``opper/v1``.
+A dialect whose wire has generations is the one that most of its SDKs speak; the
+others are its *variants*, and are called ``opper/v1``.
 
 A dialect is pure: frames to events, events to frames, request bodies to
 ``Start`` and back, errors to bodies. It knows no socket and no clock.

@@ -11,12 +11,13 @@ event in the log that says what happened.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from msgspec import UNSET
 
 from ..errors import InvalidJson, OutputInvalid, PenstockError
 from ..events import (
+    ATTEMPT_FAILED,
     TERMINAL,
     Custom,
     DataPart,
@@ -35,10 +36,7 @@ from ..requests import Start
 from .schemas import Schema, compiled
 from .upstreams import Sink, Source, Upstream
 
-__all__ = ["ATTEMPT_FAILED", "Attempts", "Option", "asked"]
-
-ATTEMPT_FAILED: Final = "attempt.failed"
-"""The name of the custom event: which model was asked, and what was wrong."""
+__all__ = ["Attempts", "Option", "asked"]
 
 
 class Option(NamedTuple):

@@ -17,7 +17,6 @@ from msgspec import UNSET
 from ..config import Settings, UpstreamSettings, secret
 from ..cursor import Cursor
 from ..dialects import Wire, get
-from ..engine.attempts import ATTEMPT_FAILED
 from ..engine.catalog import catalog_of
 from ..engine.demo import MODELS
 from ..engine.ids import keyed_stream
@@ -30,7 +29,7 @@ from ..engine.upstreams.http import Http
 from ..engine.upstreams.replay import Replay
 from ..engine.voice import Voices, place
 from ..errors import AnswerFailed, ConfigError, CursorGone
-from ..events import TERMINAL, Custom, Event, MessageAdded, ResponseFailed, ResponseStarted
+from ..events import ATTEMPT_FAILED, TERMINAL, Custom, Event, MessageAdded, ResponseFailed, ResponseStarted
 from ..log import Log, Record
 from ..log.sqlite import SQLiteLog
 from ..requests import Start

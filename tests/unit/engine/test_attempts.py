@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
-from penstock.engine.attempts import ATTEMPT_FAILED, Option, asked
+from penstock.engine.attempts import Option, asked
 from penstock.engine.upstreams import Sink, Source
 from penstock.errors import PenstockError, RequestError, UpstreamError, UpstreamUnavailable
 from penstock.events import (
+    ATTEMPT_FAILED,
     Custom,
     DataPart,
     Event,

@@ -293,13 +293,13 @@ def write_request(start: Start) -> dict[str, Any]:
         "response_format": _write_format(start),
     }
     return {
+        **{key: value for key, value in optional.items() if value is not UNSET},
+        **extra,
         "model": start.model,
         "messages": [
             *_write_instructions(start),
             *(written for message in start.input for written in _write_messages(message)),
         ],
-        **{key: value for key, value in optional.items() if value is not UNSET},
-        **extra,
         "stream": True,
         "stream_options": {"include_usage": True},
     }

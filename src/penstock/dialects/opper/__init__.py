@@ -69,6 +69,8 @@ __all__ = [
     "write_function",
     "write_listed",
     "write_listed_v3",
+    "write_request",
+    "write_request_v3",
     "write_revision",
 ]
 

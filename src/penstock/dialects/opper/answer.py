@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from ...errors import PenstockError
-from ...events import Part, ResponseDone, ToolCallPart, Usage
+from ...events import ATTEMPT_FAILED, Part, ResponseDone, ToolCallPart, Usage
 from ...names import stream_of, uuid_of
 from ...snapshot import Response
 from ...wire import jsontext
@@ -62,31 +62,33 @@ def answer_v1(response: Response) -> dict[str, Any]:
     }
 
 
-def answer_v3(response: Response, ended_at: float) -> dict[str, Any]:
-    """Return a response that was done at ``ended_at`` as the body of ``POST /v3/functions/{name}/call``."""
+def answer_v3(response: Response) -> dict[str, Any]:
+    """Return a finished response as the body of ``POST /v3/functions/{name}/call``."""
     end = response.end if isinstance(response.end, ResponseDone) else ResponseDone("stop")
-    seconds = ended_at - response.at
-    return complete(response, response.content(), end, seconds)
+    failed = sum(custom.name == ATTEMPT_FAILED for custom in response.customs)
+    return complete(response, response.content(), end, response.ended_at - response.at, 1 + failed)
 
 
-def complete(began: Any, parts: Sequence[Part], end: ResponseDone, seconds: float) -> dict[str, Any]:
+def complete(
+    began: Any, parts: Sequence[Part], end: ResponseDone, seconds: float, calls: int
+) -> dict[str, Any]:
     """
-    Return the value and the ``meta`` of an answer, as v3 has them.
+    Return the value and the ``meta`` of an answer that took ``calls`` of models, as v3 has them.
 
     ``began`` tells the answer's ``response_id``, ``agent`` and ``model``.
     """
     value = payload(parts)
-    calls = [_call(part) for part in parts if isinstance(part, ToolCallPart)]
+    tool_calls = [_call(part) for part in parts if isinstance(part, ToolCallPart)]
     optional = {
         "usage": UNSET if end.usage is UNSET else usage_v3(end.usage),
         "models_used": [began.model] if began.model else UNSET,
-        "tool_calls": calls or UNSET,
+        "tool_calls": tool_calls or UNSET,
     }
     meta = {
         "function_name": began.agent,
         "script_cached": False,
         "execution_ms": round(seconds * 1000),
-        "llm_calls": 1,
+        "llm_calls": calls,
         "tts_calls": 0,
         "image_gen_calls": 0,
         "trace_uuid": span_of(began.response_id),

@@ -107,8 +107,8 @@ class Decoder:
         yield ResponseFailed("truncated", f"the upstream broke off {how}", retryable=True)
 
     def _delta(self, chunk: Chunk, kind: Kind, piece: str | bool | None) -> Iterator[Event]:
-        way = self._way(chunk, kind)
-        if way == "text" and kind == "null":
+        way = self._way(chunk)
+        if way != "leaves" and kind == "null":
             return
         part = self._parts.get(way)
         if part is None:
@@ -122,12 +122,12 @@ class Decoder:
         if added:
             yield PartDelta(part.part_id, added)
 
-    def _way(self, chunk: Chunk, kind: Kind) -> str:
+    def _way(self, chunk: Chunk) -> str:
         """Return what a delta is: ``text``, ``json`` text, or one of the ``leaves`` of data."""
         if chunk.json_path is not None or chunk.chunk_type == "json":
             return "leaves"
         if chunk.chunk_type is None and self._structured:
-            return "json" if kind == "string" else "leaves"
+            return "json"
         return "text"
 
     def _finish(self) -> Iterator[Event]:

@@ -85,7 +85,6 @@ class Encoder:
                 case PartDelta(delta=delta):
                     yield from self._voice.say(delta)
                 case PartDone(part=part):
-                    self._speaking = ""
                     yield from self._voice.complete(part)
                 case ResponseFailed(code=code, message=message):
                     error = {"chunk_type": "error", "error_type": code, "error_message": message}

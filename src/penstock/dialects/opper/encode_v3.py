@@ -14,6 +14,8 @@ from typing import Final
 from msgspec import UNSET
 
 from ...events import (
+    ATTEMPT_FAILED,
+    Custom,
     Event,
     Part,
     PartDelta,
@@ -45,6 +47,9 @@ class Encoder:
         self._speaking: dict[str, Pieces] = {}
         """Parts whose deltas are said at once: the content's open one, and all open calls."""
         self._calls = 0
+        """Tool calls begun."""
+        self._attempts = 1
+        """Calls of models: a failed one is in the log."""
         self._parts: dict[str, Part] = {}
         """Content and calls of the first choice, in the order in which they began."""
 
@@ -58,8 +63,10 @@ class Encoder:
         """Encode anything but a delta of a part that speaks."""
         match event:
             case ResponseStarted():
-                self._began, self._at = event, at
+                self._began, self._at, self._attempts = event, at, 1
                 self._content, self._speaking, self._calls, self._parts = Content(), {}, 0, {}
+            case Custom(name=name) if name == ATTEMPT_FAILED:
+                self._attempts += 1
             case PartStarted(part_id=key, part=ToolCallPart() as call, choice=0):
                 yield from self._begin_call(key, call)
             case PartDone(part_id=key, part=ToolCallPart() as call) if key in self._speaking:
@@ -106,7 +113,7 @@ class Encoder:
     def _done(self, end: ResponseDone, at: float) -> Iterator[Frame]:
         usage = {} if end.usage is UNSET else {"usage": usage_v3(end.usage)}
         yield Frame(jsontext.encode({"type": "done", **usage}))
-        yield Frame(
-            jsontext.encode(complete(self._began, list(self._parts.values()), end, at - self._at)), "complete"
-        )
+        parts = list(self._parts.values())
+        whole = complete(self._began, parts, end, at - self._at, self._attempts)
+        yield Frame(jsontext.encode(whole), "complete")
         yield Frame(b"[DONE]")

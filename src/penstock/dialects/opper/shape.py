@@ -21,7 +21,6 @@ _TYPE_NAMES: Final[dict[type, str]] = {
     str: "a string",
     list: "a list",
     dict: "an object",
-    int: "an integer",
     bool: "a boolean",
 }
 
@@ -36,7 +35,7 @@ def member(body: Mapping[str, Any], key: str, kind: type[T], where: str = "") ->
     value = body.get(key)
     if value is None:
         return None
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+    if not isinstance(value, kind):
         raise wrong(f"{where}.{key}" if where else key, _TYPE_NAMES[kind])
     return value
 

@@ -25,7 +25,7 @@ async def _stream(asked: Asked) -> ASGIApp:
 
 async def _call(asked: Asked) -> ASGIApp:
     response, headers = await whole(asked, _read(asked))
-    return answer(answer_v3(response, response.ended_at), headers=headers)
+    return answer(answer_v3(response), headers=headers)
 
 
 async def _list(asked: Asked) -> ASGIApp:
