@@ -1,7 +1,8 @@
 """
 What reading JSON text costs while it is being written, in pieces of four characters.
 
-Beside the incremental reader: a parser in Rust that takes incomplete text, and reads it
+First the reader alone; then as it is used, from the events of an answer to the
+frames that say ``(json_path, delta)``. Beside them: a parser in Rust that takes incomplete text, and reads it
 from the beginning with each piece. It is given a hundred beginnings, evenly
 spaced, and what all of them would cost is extrapolated: for a long text, hours.
 """
@@ -9,13 +10,16 @@ spaced, and what all of them would cost is extrapolated: for a long text, hours.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from statistics import median
 from time import thread_time
 from typing import Final
 
+from penstock.dialects.opper import DIALECT
+from penstock.events import DataPart, PartDelta, PartStarted, ResponseStarted
 from penstock.fields import Fields
+from penstock.log import Record
 
 from .machine import BenchError
 
@@ -37,9 +41,17 @@ _WORDS: Final = [
 def figures() -> dict[str, float]:
     """Return nanoseconds of CPU per character, by reader and size, and the longest's to the shortest's."""
     texts = {name: _text(size) for name, size in SIZES.items()}
-    ours = {f"fields {name}": _incremental(text) for name, text in texts.items()}
+    ours = {
+        f"{reader} {name}": _incremental(text, begin)
+        for reader, begin in (("fields", _reading), ("opper", _speaking))
+        for name, text in texts.items()
+    }
     theirs = {f"jiter {name}": _from_the_beginning(text) for name, text in texts.items()}
-    return {**ours, **theirs, "flat": ours["fields 10 MB"] / ours["fields 1 KB"]}
+    flat = {
+        "flat": ours["fields 10 MB"] / ours["fields 1 KB"],
+        "opper flat": ours["opper 10 MB"] / ours["opper 1 KB"],
+    }
+    return {**ours, **theirs, **flat}
 
 
 def _text(size: int) -> str:
@@ -64,14 +76,30 @@ def _record(n: int, random: Random) -> dict[str, object]:
     }
 
 
-def _incremental(text: str) -> float:
+def _reading() -> Callable[[str], object]:
+    """Return what takes a text, piece by piece."""
+    return Fields().feed
+
+
+def _speaking() -> Callable[[str], object]:
+    encode, write = DIALECT.wire().encoder().encode, DIALECT.framings[0].write
+    for event in (ResponseStarted("st_1.1"), PartStarted("p1", DataPart())):
+        list(encode(Record(0, 0.0, event)))
+
+    def say(piece: str) -> None:
+        for frame in encode(Record(0, 0.0, PartDelta("p1", piece))):
+            write(frame)
+
+    return say
+
+
+def _incremental(text: str, begin: Callable[[], Callable[[str], object]]) -> float:
     rounds = max(1, _LEAST // len(text))
-    return median(cost for _ in range(rounds) for cost in _costs(text)) * 1e9
+    return median(cost for _ in range(rounds) for cost in _costs(text, begin())) * 1e9
 
 
-def _costs(text: str) -> Iterator[float]:
+def _costs(text: str, feed: Callable[[str], object]) -> Iterator[float]:
     """Read ``text`` once; yield the seconds per character of each block."""
-    feed = Fields().feed
     for begin in range(0, len(text), _BLOCK):
         block = text[begin : begin + _BLOCK]
         pieces = [block[n : n + _PIECE] for n in range(0, len(block), _PIECE)]

@@ -132,6 +132,8 @@ _SHOWN: Final[dict[str, tuple[Line, ...]]] = {
     "fields": (
         *(Line(f"fields {size}", f"{size}, ns per character") for size in SIZES),
         Line("flat", "10 MB to 1 KB", ".2f", _at_most(1.25)),
+        *(Line(f"opper {size}", f"{size}, spoken as Opper's v2 wire") for size in SIZES),
+        Line("opper flat", "10 MB to 1 KB, spoken", ".2f", _at_most(1.25)),
         *(Line(f"jiter {size}", f"{size}, jiter from the beginning (extrapolated)") for size in SIZES),
     ),
 }

@@ -286,7 +286,7 @@ def test_json_is_json(client: OpenAI) -> None:
 
 def test_models_are_listed_and_described(client: OpenAI) -> None:
     names = [model.id for model in client.models.list()]
-    assert names == ["demo", "demo-fail", "demo-silent", "demo-slow"]
+    assert names == ["demo", "demo-fail", "demo-fast", "demo-silent", "demo-slow"]
     assert client.models.retrieve("demo-slow").id == "demo-slow"
 
 

@@ -33,7 +33,7 @@ from ...events import (
     ResponseFailed,
     ResponseStarted,
 )
-from ...fields import Fields, Leaf, Path, spelled
+from ...fields import Fields, Kind, Leaf, Path, spelled
 from ...wire import Frame, jsontext
 from .. import Spoken
 from .answer import span_of
@@ -139,28 +139,29 @@ class _Leaves:
             return []
 
     def _frames(self, leaves: Iterable[Leaf]) -> list[Frame]:
-        return [frame for leaf in leaves for frame in self._leaf(leaf)]
+        frames = []
+        for path, kind, piece, _ in leaves:
+            goes_on = path == self._path
+            if not goes_on:
+                named = b',"json_path":%b' % _quoted(spelled(path)) if path else b""
+                self._path, self._tail = path, named + b',"chunk_type":"json"}'
+            if goes_on and piece == "":
+                continue  # the end of a string, of which all is said
+            delta = self._delta(kind, piece)
+            if delta is not None:
+                frames.append(Frame(_DELTA + delta + self._tail))
+        return frames
 
-    def _leaf(self, leaf: Leaf) -> Iterator[Frame]:
-        begins = leaf.path != self._path
-        if begins:
-            named = b',"json_path":%b' % _quoted(spelled(leaf.path)) if leaf.path else b""
-            self._path, self._tail = leaf.path, named + b',"chunk_type":"json"}'
-        match leaf:
-            case Leaf(kind="string", piece=str(piece)) if piece or begins:
-                yield self._frame(_quoted(piece))
-            case Leaf(kind="number", piece=str(digits)):
-                yield self._frame(b'"%b"' % digits.encode() if self._strings else digits.encode())
-            case Leaf(kind="boolean", piece=value):
-                word = b"true" if value else b"false"
-                yield self._frame(b'"%b"' % word if self._strings else word)
-            case Leaf(kind="null") if not self._strings:
-                yield self._frame(b"null")
-            case _:
-                pass
-
-    def _frame(self, delta: bytes) -> Frame:
-        return Frame(_DELTA + delta + self._tail)
+    def _delta(self, kind: Kind, piece: str | bool | None) -> bytes | None:
+        """Return a leaf as JSON; None if it is not said."""
+        if type(piece) is str:
+            if kind == "string":
+                return _quoted(piece)
+            return b'"%b"' % piece.encode() if self._strings else piece.encode()
+        if kind == "boolean":
+            word = b"true" if piece else b"false"
+            return b'"%b"' % word if self._strings else word
+        return None if self._strings or kind != "null" else b"null"
 
 
 def _quoted(text: str) -> bytes:

@@ -18,13 +18,13 @@ from msgspec import UNSET
 from ...agents import Agent, Revision
 from ...requests import Candidate
 from ...wire import jsontext
+from ...wire.times import timestamp
 from .call import NEW, defined
 from .shape import needed, unprocessable, wrong
 
 __all__ = [
     "patched",
     "read_function",
-    "timestamp",
     "write_details_v3",
     "write_function",
     "write_listed",
@@ -136,34 +136,3 @@ def _model(models: tuple[Candidate, ...]) -> Any:
         {"name": each.model, "options": each.options} if each.options else each.model for each in models
     ]
     return written[0] if len(written) == 1 else written
-
-
-# -- times
-
-_MONTHS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-
-
-def timestamp(at: float) -> str:
-    """Return a time, seconds since 1970, as RFC 3339 in UTC, to the microsecond."""
-    seconds, micros = divmod(round(at * 1_000_000), 1_000_000)
-    days, second = divmod(seconds, 86_400)
-    year, month, day = _date(days)
-    clock = f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{micros:06}"
-    return f"{year:04}-{month:02}-{day:02}T{clock}Z"
-
-
-def _date(days: int) -> tuple[int, int, int]:
-    """Return year, month and day, ``days`` after the first of January 1970."""
-    year = 1970
-    while days >= _length(year):
-        days -= _length(year)
-        year += 1
-    month = 0
-    while days >= (length := _MONTHS[month] + (month == 1 and _length(year) == 366)):
-        days -= length
-        month += 1
-    return year, month + 1, days + 1
-
-
-def _length(year: int) -> int:
-    return 366 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 365

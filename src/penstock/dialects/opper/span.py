@@ -11,8 +11,8 @@ from typing import Any
 from msgspec import UNSET
 
 from ...snapshot import Response
+from ...wire.times import timestamp
 from .answer import span_of
-from .function import timestamp
 
 __all__ = ["write_span", "write_trace"]
 

@@ -50,6 +50,7 @@ class _Manner(NamedTuple):
 
 _MANNERS: Final = {
     "demo": _Manner(),
+    "demo-fast": _Manner(pace=0.0),
     "demo-slow": _Manner(pace=0.3),
     "demo-fail": _Manner(fails_after=12),
     "demo-silent": _Manner(silent_at=4),
