@@ -15,7 +15,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hmac import compare_digest
 from pathlib import Path
 from typing import Final, get_args
@@ -28,8 +28,10 @@ from ..requests import Scope
 __all__ = ["Access", "Key", "Keys", "is_loopback"]
 
 _SHAPE: Final = "penstock_live_"
-_HEADERS: Final = ("x-api-key", "api-key", "x-opper-api-key")
+_HEADERS: Final = ("x-api-key", "api-key", "x-opper-api-key", "x-modelrelay-api-key")
 """Where SDKs put a key that is not in ``Authorization``."""
+_PREFIX: Final = "mr_sk_"
+"""What ModelRelay's SDKs insist that a key begins with; in front of one of ours it says nothing."""
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 
@@ -121,10 +123,10 @@ class Access:
         if not self._keys:
             self._check_local(headers)
             return ""
-        token = _token(headers)
-        if not token:
+        tokens = list(_tokens(headers))
+        if not tokens:
             raise Unauthorized("there is no API key in the request: send `Authorization: Bearer <key>`")
-        key = self._keys.find(token)
+        key = next((key for token in tokens if (key := self._keys.find(token))), None)
         if key is None:
             raise Unauthorized("this API key is not one of ours, or was revoked")
         if scope not in key.scopes and "admin" not in key.scopes:
@@ -158,11 +160,13 @@ def _host_of(authority: str) -> str:
     return authority.partition(":")[0].lower()
 
 
-def _token(headers: Mapping[str, str]) -> str:
+def _tokens(headers: Mapping[str, str]) -> Iterator[str]:
+    """Yield what may be a key: some SDKs send two credentials at once."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token:
-        return token.strip()
-    return next((headers[name] for name in _HEADERS if headers.get(name)), "")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    for found in (bearer, *(headers.get(name) or "" for name in _HEADERS)):
+        if found:
+            yield found.removeprefix(_PREFIX)
 
 
 def _digest(secret: str) -> str:

@@ -40,12 +40,13 @@ class _NotHere(PenstockError):
 def create_app(service: Service) -> Starlette:
     """Return the application around ``service``, which is open, or is opened by its lifespan."""
     found = fronts()
+    served = [route for front in found for route in routes(service, front)]
     app = Starlette(
         routes=[
             Route("/healthz", _healthy, methods=["GET"]),
             Route("/readyz", _readiness(service), methods=["GET"]),
             Route("/openapi.json", _described(description(found)), methods=["GET"]),
-            *(route for front in found for route in routes(service, front)),
+            *sorted(served, key=_takes_anything),
         ],
         middleware=_cors(service.settings.allowed_origins),
         exception_handlers={HTTPException: _http_error},
@@ -53,6 +54,11 @@ def create_app(service: Service) -> Starlette:
     )
     app.state.service = service
     return app
+
+
+def _takes_anything(route: Route) -> bool:
+    """Whether its path begins with a parameter: such a route comes after those that say what they are."""
+    return route.path.startswith("/{")
 
 
 def _lifespan(service: Service) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:

@@ -14,7 +14,7 @@ connection is broken instead, which every client can tell from an end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -24,7 +24,7 @@ from ..engine.interrupt import Interrupted
 from ..engine.voice import Subscription
 from ..errors import LogError
 
-__all__ = ["DIRECT", "Connections", "Direct", "EventStream"]
+__all__ = ["DIRECT", "Connections", "Direct", "EventStream", "Late"]
 
 DIRECT: Final = "penstock.direct"
 """The ASGI extension in which our server puts a :class:`Direct` to the connection."""
@@ -35,6 +35,10 @@ class Direct(Protocol):
 
     def write(self, data: bytes) -> bool:
         """Write some of the body; False, and nothing done, if the reader does not keep up or is gone."""
+        ...
+
+    def write_apart(self, chunks: Sequence[bytes]) -> bool:
+        """The same, each piece as a chunk of its own."""
         ...
 
     def abort(self) -> None:
@@ -139,8 +143,11 @@ class EventStream:
             broken = subscription.ended and subscription.failed and self._wire.dialect.failure_breaks
             if data or subscription.ended:
                 self.sending_since = clock()
+                *chunks, last = _apart(data) if self._wire.framing.apart and data else (data,)
+                for chunk in chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 more = broken or not subscription.ended
-                await send({"type": "http.response.body", "body": data, "more_body": more})
+                await send({"type": "http.response.body", "body": last, "more_body": more})
                 self.sending_since = None
 
     async def _wait(self) -> None:
@@ -149,9 +156,12 @@ class EventStream:
         if extension is None:
             await self._subscription.news()
             return
-        self._direct = extension["direct"]
+        self._direct = direct = extension["direct"]
+        apart = self._wire.framing.apart
         try:
-            await self._subscription.listen(self._direct.write)
+            await self._subscription.listen(
+                (lambda data: direct.write_apart(_apart(data))) if apart else direct.write
+            )
         finally:
             self._direct = None
 
@@ -160,6 +170,33 @@ class EventStream:
         while (await receive())["type"] != "http.disconnect":
             pass
         self.break_off()
+
+
+class Late:
+    """
+    An ASGI response whose head goes out before its body is known: some clients wait seconds for a head only.
+
+    Until then spaces are sent, which mean nothing before JSON. If there is to be no
+    body after all, the connection is broken: the status can no longer say so.
+    """
+
+    def __init__(self, body: asyncio.Task[bytes], headers: Mapping[str, str], pause: float = 1.0) -> None:
+        """``pause``: seconds between two spaces."""
+        self._body, self._pause = body, pause
+        self._headers = {"content-type": "application/json", **headers}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name.encode(), value.encode()) for name, value in self._headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        while not (await asyncio.wait({self._body}, timeout=self._pause))[0]:
+            await send({"type": "http.response.body", "body": b" ", "more_body": True})
+        if self._body.exception() is None:
+            await send({"type": "http.response.body", "body": self._body.result()})
+
+
+def _apart(data: bytes) -> list[bytes]:
+    """Return the lines of ``data``."""
+    return data.splitlines(keepends=True)
 
 
 class Connections:

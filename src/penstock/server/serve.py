@@ -15,7 +15,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
@@ -125,11 +125,16 @@ class _Connection:
         self._protocol = protocol
 
     def write(self, data: bytes) -> bool:
+        return self.write_apart((data,))
+
+    def write_apart(self, chunks: Sequence[bytes]) -> bool:
         transport = self._protocol.transport
         if self._protocol.flow.write_paused or transport.is_closing():
             return False
-        if data:  # an empty chunk would end the body
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        # An empty chunk would end the body.
+        written = [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks if chunk]
+        if written:
+            transport.write(written[0] if len(written) == 1 else b"".join(written))
         return True
 
     def abort(self) -> None:

@@ -52,3 +52,5 @@ class Framing:
     write: Callable[[Frame], bytes]
     keepalive: bytes
     """Bytes that say "still here" between two frames, and mean nothing."""
+    apart: bool = False
+    """Whether each line travels in an HTTP chunk of its own: some clients take a chunk for a unit."""
