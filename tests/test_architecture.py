@@ -21,8 +21,8 @@ SOURCES = Path(__file__).parents[1] / "src"
 
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"cursor", "events"},
-    {"grammar", "serial", "snapshot", "fields", "names", "requests", "reconnect", "config", "wire"},
+    {"cursor", "events", "wire"},
+    {"grammar", "serial", "snapshot", "fields", "names", "requests", "reconnect", "config"},
     {"agents"},
     {"dialects"},
     {"log"},

@@ -42,6 +42,7 @@ from .events import (
     ToolStarted,
     Usage,
 )
+from .wire import jsontext
 
 __all__ = ["GrowingPart", "Response", "Snapshot", "apply", "conversation", "fold", "grown", "view"]
 
@@ -65,11 +66,19 @@ def grown(part: Part, text: str) -> Part:
     if isinstance(part, DataPart):
         whole = part.text + text
         try:
-            return replace(part, value=json.decode(whole), text="")
-        except (DecodeError, UnicodeEncodeError, RecursionError):
+            return replace(part, value=_value(whole), text="")
+        except (ValueError, RecursionError):
             return replace(part, text=whole)
     name = _TEXT_FIELD.get(type(part))
     return replace(part, **{name: getattr(part, name) + text}) if name and text else part
+
+
+def _value(text: str) -> Any:
+    """Return the value of a JSON text, such that it can be stored: without halves of surrogate pairs."""
+    try:
+        return json.decode(text)
+    except (DecodeError, UnicodeEncodeError, RecursionError):
+        return jsontext.scrub(jsontext.decode(text))
 
 
 class GrowingPart(Struct):

@@ -285,11 +285,20 @@ class Subscription:
         if head.cursor.offset <= self.offset:
             if head.sealed:
                 self.ended = True
+                self.failed = self.failed or await self._ended_before()
                 return
             head = await self.gate.wait(voice.log.wait(voice.stream, head))
         else:
             head = await voice.log.head(voice.stream)
         self._head = head
+
+    async def _ended_before(self) -> bool:
+        """Whether the stream ends in a failure that an earlier reader has had."""
+        voice = self._voice
+        if not voice.wire.dialect.failure_breaks or self.offset != self._from.offset or not self.offset:
+            return False
+        (last,) = await voice.log.batch(voice.stream, Cursor(voice.epoch, self.offset - 1), 1)
+        return isinstance(last.event, ResponseFailed)
 
     async def listen(self, sink: Sink) -> None:
         """

@@ -52,6 +52,7 @@ def create_app(service: Service) -> Starlette:
         exception_handlers={HTTPException: _http_error},
         lifespan=_lifespan(service),
     )
+    app.router.redirect_slashes = False  # clients that stream do not follow
     app.state.service = service
     return app
 

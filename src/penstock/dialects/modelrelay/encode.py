@@ -54,7 +54,7 @@ PROVIDER: Final = "penstock"
 """Who answers, where nobody has said."""
 
 _MOST: Final = 1_000_000
-"""Bytes of content in a ``completion``: what a record of 1 MiB has room for. Readers of more have the deltas."""
+"""Bytes of content in a ``completion``, for which a record has room; readers of more have the deltas."""
 
 
 class Encoder:
@@ -130,15 +130,13 @@ class _Plain:
             case Piece(text=text):
                 return self.say(text)
             case Thought(text=text):
-                said = b'{"type":"reasoning_delta","reasoning_delta":%b}' % jsontext.quote(text)
-                return (Frame(said, "reasoning_delta"),)
+                return (Frame(_THOUGHT % jsontext.quote(text), "reasoning_delta"),)
             case CallBegun(index=index, call=call):
                 function = {"name": call.tool, "arguments": ""}
                 begun = {"index": index, "id": call.call_id, "type": "function", "function": function}
                 return (_frame("tool_use_start", {"tool_call_delta": begun}),)
             case CallPiece(index=index, text=text):
-                said = index, jsontext.quote(text)
-                return (Frame(_ARGUMENTS % said, "tool_use_delta"),)
+                return (Frame(_ARGUMENTS % (index, jsontext.quote(text)), "tool_use_delta"),)
             case CallDone(call=call):
                 return (_frame("tool_use_stop", {"tool_calls": [write_call(call)]}),)
             case _:
@@ -156,9 +154,8 @@ class _Plain:
         return {"content": whole}
 
 
-_ARGUMENTS: Final = (
-    b'{"type":"tool_use_delta","tool_call_delta":{"index":%d,"function":{"arguments":%b}}}'
-)
+_THOUGHT: Final = b'{"type":"reasoning_delta","reasoning_delta":%b}'
+_ARGUMENTS: Final = b'{"type":"tool_use_delta","tool_call_delta":{"index":%d,"function":{"arguments":%b}}}'
 
 
 class _Structured:
@@ -202,12 +199,10 @@ class _Structured:
     def rest(self) -> Iterable[Frame]:
         """Say the text that waits, though its patch is not due."""
         text, self._waiting = self._waiting.whole(), Text()
-        return [
-            _update(text[at : at + LONGEST], b"", self._listed) for at in range(0, len(text), LONGEST)
-        ]
+        return [_update(text[at : at + LONGEST], b"", self._listed) for at in range(0, len(text), LONGEST)]
 
     def content(self, *, expected: bool) -> dict[str, Any] | None:
-        """Return the data as members of the completion; None if it is ``expected``, or begun, and not there."""
+        """Return the data as members of the completion; None if it is ``expected`` and not there."""
         if self._value is UNSET and (expected or self._over):
             return None
         value = {} if self._value is UNSET else self._value

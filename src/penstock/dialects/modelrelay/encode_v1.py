@@ -36,9 +36,7 @@ _MODEL, _NAME, _ID = 128, 128, 256
 """Characters that the schema allows."""
 
 _UUID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_ARGUMENTS: Final = (
-    b'{"event":"tool_use_delta","tool_call_delta":{"index":%d,"function":{"arguments":%b}}}'
-)
+_ARGUMENTS: Final = b'{"event":"tool_use_delta","tool_call_delta":{"index":%d,"function":{"arguments":%b}}}'
 
 
 class Encoder:

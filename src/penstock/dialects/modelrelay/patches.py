@@ -51,8 +51,8 @@ class Patches:
     """
 
     __slots__ = (
-        "_complete", "_cost", "_credit", "_depth", "_fields", "_known", "_listed", "_operations", "_replaces",
-        "_said", "_string", "_within",
+        "_complete", "_cost", "_credit", "_depth", "_fields", "_known", "_listed", "_operations", "_read",
+        "_replaces", "_said", "_string", "_within",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -74,6 +74,8 @@ class Patches:
         self._complete: dict[str, None] = {}
         self._credit = self._cost = self._listed = 0
         """Bytes: earned, to be paid for operations, and for the list of fields."""
+        self._read = 0
+        """Characters."""
 
     @property
     def complete(self) -> list[str]:
@@ -87,6 +89,7 @@ class Patches:
 
     def feed(self, text: str) -> None:
         """Read on."""
+        self._read += len(text)
         self._credit += _EACH + _CHARACTER * len(text)
         try:
             self._take_all(self._fields.feed(text))
@@ -177,9 +180,11 @@ class Patches:
         last.value.apply(leaf._replace(path=leaf.path[len(last.path) :]))
 
     def _list(self, field: str) -> None:
-        if field not in self._complete:
+        """Count a field as complete, if its name, which repeats all before its last dot, is paid for."""
+        size = self._listed + len(field) + 3
+        if field and field not in self._complete and size <= _CHARACTER * self._read:
             self._complete[field] = None
-            self._listed += len(field) + 3
+            self._listed = size
 
     def _price(self) -> int:
         """Return the bytes of the next update that are no news."""
@@ -203,4 +208,5 @@ def _pointer(path: Path, *, append: bool) -> str:
     steps = [step if isinstance(step, str) else str(step) for step in path]
     if append and path and isinstance(path[-1], int):
         steps[-1] = "-"
-    return jsontext.scrub("".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps))
+    pointer: str = jsontext.scrub("".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps))
+    return pointer

@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from ...events import (
     Event,
@@ -45,7 +45,7 @@ from .. import Spoken
 from .answer import message
 from .encode import PROVIDER
 from .turn import Piece, Turn
-from .words import STOP, failure
+from .words import STOP, failure, write_usage
 
 __all__ = ["NODE", "Encoder", "outputs", "pending", "plan_hash", "plan_of", "run_of", "step_of"]
 
@@ -53,8 +53,8 @@ NODE: Final = "main"
 _OUTPUT: Final = "result"
 _ARTIFACT: Final = "run_outputs.v0"
 _HASH: Final = re.compile("[0-9a-f]{64}")
-_TEXT: Final = b',"node_id":"main","delta":{"kind":"message_delta","text_delta":%b}'
-_NODE: Final = b',"node_id":"main"'
+_OF_NODE: Final = b',"node_id":"%b"' % NODE.encode()
+_DELTA: Final = _OF_NODE + b',"delta":{"kind":"message_delta","text_delta":%b}'
 _COUNTS: Final = ("input_tokens", "output_tokens", "total_tokens")
 
 
@@ -81,9 +81,10 @@ def plan_of(request: Extra) -> str:
     """
     Return the hash of the plan that a response follows, by the settings it was asked for with.
 
-    It is the ``plan_hash`` in their metadata; a request that came without a plan is its own.
+    It is the ``plan_hash`` in their metadata; a request that came without a plan is its own,
+    less its ``digest``, which later steps do not have.
     """
-    asked = {} if request is UNSET else request
+    asked = {} if request is UNSET else {key: each for key, each in request.items() if key != "digest"}
     told = asked.get("metadata", {}).get("plan_hash")
     return told if isinstance(told, str) and _HASH.fullmatch(told) else plan_hash(asked)
 
@@ -111,11 +112,11 @@ class Encoder:
     def __init__(self, *, before: int = 0, provider: str = PROVIDER) -> None:
         """``before``: how many events the run has before the response."""
         self._before, self._provider = before, provider
-        self._began = ResponseStarted("")
         self._head = self._plan = b""
         self._number = before
         self._request: dict[str, Any] = {}
-        """What tells one step from another."""
+        """Which step this is."""
+        self._ids: dict[str, str] = {}
         self._turn = Turn()
         self._parts: dict[str, Part] = {}
         """Those of the first choice, in the order in which they began."""
@@ -123,7 +124,7 @@ class Encoder:
     def encode(self, record: Spoken) -> Iterable[Frame]:
         event = record.event
         if type(event) is PartDelta and self._turn.says(event):
-            return (self._text(record.at, event.delta),)
+            return (self._piece(record.at, event.delta),)
         return self._rarely(event, record.at)
 
     def _rarely(self, event: Event, at: float) -> Iterator[Frame]:
@@ -132,7 +133,7 @@ class Encoder:
             yield from self._start(event, at)
         for told in self._turn.feed(event):
             if isinstance(told, Piece):
-                yield self._text(at, told.text)
+                yield self._piece(at, told.text)
         match event:
             case PartStarted(part_id=key, part=part, choice=0):
                 self._parts[key] = part
@@ -141,7 +142,7 @@ class Encoder:
             case ToolStarted(call_id=key, tool=tool, arguments=arguments):
                 yield self._tool_call(at, self._called(key, tool, arguments))
             case ToolDone(call_id=key, result=result):
-                yield self._tool_result(at, key, {"output": _text(result)})
+                yield self._tool_result(at, key, {"output": _as_text(result)})
             case ToolFailed(call_id=key, error=error):
                 yield self._tool_result(at, key, {"output": "", "error": error})
             case ResponseDone():
@@ -158,11 +159,11 @@ class Encoder:
         self._head = b'{"envelope_version":"v2","run_id":"%b","seq":' % run_of(event.response_id).encode()
         self._plan = b',"plan_hash":"%b"' % plan_of(event.request).encode()
         self._request = {"step": step_of(event.response_id), "request_id": uuid_of(event.response_id)}
-        self._said = {"response_id": event.response_id, "model": event.model}
+        self._ids = {"response_id": event.response_id, "model": event.model}
         if not self._request["step"]:
             yield self._of_run(at, "run_started")
             yield self._of_node(at, "node_started")
-        yield self._of_node(at, "node_output_delta", delta={"kind": "message_start", **self._said})
+        yield self._of_node(at, "node_output_delta", delta={"kind": "message_start", **self._ids})
 
     def _done(self, event: ResponseDone, at: float) -> Iterator[Frame]:
         reason = STOP[event.finish_reason]
@@ -172,7 +173,9 @@ class Encoder:
         if waits_for := pending(parts, event):
             yield from self._wait(at, waits_for)
         elif event.finish_reason == "cancelled":
-            yield self._of_run(at, "run_canceled", error={"code": "CANCELED", "message": "the run was stopped"})
+            yield self._of_run(
+                at, "run_canceled", error={"code": "CANCELED", "message": "the run was stopped"}
+            )
         else:
             yield self._of_node(at, "node_succeeded")
             yield self._of_run(at, "run_completed", outputs=_artifact(outputs(parts)))
@@ -193,12 +196,12 @@ class Encoder:
 
     # -- single events
 
-    def _text(self, at: float, text: str) -> Frame:
-        return self._event(at, "node_output_delta", _TEXT % jsontext.quote(text))
+    def _piece(self, at: float, text: str) -> Frame:
+        return self._event(at, "node_output_delta", _DELTA % jsontext.quote(text))
 
     def _asked(self, at: float, usage: Usage | UnsetType, ended: dict[str, str]) -> Frame:
         """A model was asked, and has answered."""
-        call = {**self._request, "provider": self._provider, **self._said, **ended}
+        call = {**self._request, "provider": self._provider, **self._ids, **ended}
         return self._of_node(at, "node_llm_call", llm_call={**call, **_counted(usage)})
 
     def _tool_call(self, at: float, call: dict[str, str]) -> Frame:
@@ -213,13 +216,13 @@ class Encoder:
         for call in self._turn.calls.values():
             if call.call_id == call_id:
                 return _call(call_id, tool or call.tool, call.arguments)
-        return _call(call_id, tool, "" if arguments is None else _text(arguments))
+        return _call(call_id, tool, "" if arguments is None else _as_text(arguments))
 
     def _of_run(self, at: float, kind: str, **members: Any) -> Frame:
         return self._event(at, kind, self._plan + _members(members))
 
     def _of_node(self, at: float, kind: str, **members: Any) -> Frame:
-        return self._event(at, kind, _NODE + _members(members))
+        return self._event(at, kind, _OF_NODE + _members(members))
 
     def _event(self, at: float, kind: str, members: bytes) -> Frame:
         self._number += 1
@@ -233,7 +236,11 @@ def _members(members: dict[str, Any]) -> bytes:
 
 def _call(call_id: str, tool: str, arguments: str) -> dict[str, str]:
     """Return a call, of which neither the id nor the name may be empty."""
-    return {"id": call_id or "call", "name": tool or "tool", "arguments": arguments.strip() and arguments or "{}"}
+    return {
+        "id": call_id or "call",
+        "name": tool or "tool",
+        "arguments": arguments if arguments.strip() else "{}",
+    }
 
 
 def _counted(usage: Usage | UnsetType) -> dict[str, dict[str, int]]:
@@ -242,7 +249,7 @@ def _counted(usage: Usage | UnsetType) -> dict[str, dict[str, int]]:
     return {} if usage is UNSET else {"usage": {name: counts[name] for name in _COUNTS}}
 
 
-def _text(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else jsontext.encode(value).decode()
 
 

@@ -10,7 +10,7 @@ are told as they come.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import UNSET, Struct, json
 
@@ -53,39 +53,39 @@ a structured update says it twice: still less than the MiB that a record may hav
 """
 
 
-class Piece(NamedTuple):
+class Piece(Struct, frozen=True):
     """Some of the content."""
 
     text: str
 
 
-class Value(NamedTuple):
+class Value(Struct, frozen=True):
     """Data is complete; all of its text was told before."""
 
     part: DataPart
 
 
-class Thought(NamedTuple):
+class Thought(Struct, frozen=True):
     """Some reasoning."""
 
     text: str
 
 
-class CallBegun(NamedTuple):
+class CallBegun(Struct, frozen=True):
     """A tool call; its arguments are told after this."""
 
     index: int
     call: ToolCallPart
 
 
-class CallPiece(NamedTuple):
+class CallPiece(Struct, frozen=True):
     """Some of a call's arguments."""
 
     index: int
     text: str
 
 
-class CallDone(NamedTuple):
+class CallDone(Struct, frozen=True):
     """A call with its arguments as they were told: JSON, if the model can write it."""
 
     index: int
@@ -131,8 +131,10 @@ class Turn:
     def feed(self, event: Event) -> Iterator[Told]:
         """Take one event; yield what is told now."""
         match event:
-            case PartStarted(part=SourcePart()) | PartDone(part=SourcePart()):
-                self._cite(event)
+            case PartStarted(part_id=key, part=SourcePart() as source, choice=0):
+                self.sources[key] = source
+            case PartDone(part_id=key, part=SourcePart() as source) if key in self.sources:
+                self.sources[key] = source
             case PartStarted(part_id=key, part=part, choice=0):
                 yield from self._begin(key, part, event)
             case PartDelta(part_id=key) | PartDone(part_id=key) if key in self._open:
@@ -144,12 +146,6 @@ class Turn:
                     yield from self._tell(passed)
             case _:
                 pass
-
-    def _cite(self, event: PartStarted | PartDone) -> None:
-        assert isinstance(event.part, SourcePart), "nothing else is cited"
-        if isinstance(event, PartDone) or event.choice == 0:
-            if isinstance(event, PartStarted) or event.part_id in self.sources:
-                self.sources[event.part_id] = event.part
 
     def _begin(self, key: str, part: Part, event: PartStarted) -> Iterator[Told]:
         match part:

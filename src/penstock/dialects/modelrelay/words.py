@@ -80,9 +80,9 @@ def retried(status: int) -> bool:
 def failure(event: ResponseFailed) -> dict[str, Any]:
     """Return a failure as the members of an ``error`` record; our own code is its ``detail``."""
     extra = {} if event.extra is UNSET else event.extra
-    said = extra.get("status")
-    known = isinstance(said, int) and 400 <= said < 600  # a status of 0 hides the error from Go
-    status = said if known else _STATUSES.get(event.code, 502)
+    status = extra.get("status")
+    if not isinstance(status, int) or not 400 <= status < 600:  # Go takes a status of 0 for no error
+        status = _STATUSES.get(event.code, 502)
     return {
         "code": "INVALID_OUTPUT" if event.code in _UNFIT else code_of(status),
         "message": event.message or event.code or "the answer failed",

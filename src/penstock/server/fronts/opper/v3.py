@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from ....dialects.opper import V3, Call, answer_v3, read_call_v3, write_details_v3, write_listed_v3
 from ...endpoint import Asked, Endpoint, Front, answer
-from .calls import page, streamed, whole
+from .calls import streamed, whole
 
 __all__ = ["FRONT"]
 
@@ -29,7 +29,7 @@ async def _call(asked: Asked) -> ASGIApp:
 
 
 async def _list(asked: Asked) -> ASGIApp:
-    found, _ = await asked.service.catalog.list(**page(asked))
+    found, _ = await asked.service.catalog.list(limit=_ALL)
     return answer({"functions": [write_listed_v3(each) for each in found]})
 
 
@@ -58,9 +58,9 @@ async def _models(asked: Asked) -> ASGIApp:
     return answer({"models": [{"id": name, "name": name} for name in asked.service.models.names]})
 
 
+_ALL: Final = 1_000_000
+"""Functions listed at once: these clients have no word for a page."""
 _CALLS: Final = {"any_body": True, "streams": True}
-_PAGES: Final = {"query": {"offset": "How many to pass over.", "limit": "How many to list."}}
-
 FRONT: Final = Front(
     V3,
     (
@@ -79,7 +79,7 @@ FRONT: Final = Front(
         Endpoint(
             "POST", "/v3/call", "run:write", _call, "Call the function named in the body.", {"any_body": True}
         ),
-        Endpoint("GET", "/v3/functions", "run:read", _list, "List the functions.", _PAGES),
+        Endpoint("GET", "/v3/functions", "run:read", _list, "List the functions."),
         Endpoint("GET", "/v3/functions/{name:path}", "run:read", _get, "Show a function."),
         Endpoint(
             "DELETE", "/v3/functions/{name:path}", "run:write", _delete, "Forget a function.", {"status": 204}
