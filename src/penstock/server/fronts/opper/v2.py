@@ -187,6 +187,10 @@ FRONT: Final = Front(
     DIALECT,
     (
         *(endpoint._replace(path=f"/v2{endpoint.path}") for endpoint in _ENDPOINTS),
-        *(endpoint._replace(describes={**endpoint.describes, "hidden": True}) for endpoint in _ENDPOINTS),
+        *(
+            endpoint._replace(describes={**endpoint.describes, "hidden": True})
+            for endpoint in _ENDPOINTS
+            if endpoint.handle is not _models  # at the root that is somebody else's
+        ),
     ),
 )
