@@ -2,20 +2,24 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+OPPER_SDKS := $(VENV)/opperai-1.7.2/.installed $(VENV)/opperai-2.1.1/.installed
 
-.PHONY: demo test test-node lint types check bench clean
+.PHONY: demo test test-node opper-sdks lint types check bench clean
 
 # Serve, cut a reader, resume it, kill the server, read on.
 demo: $(VENV)/.serving
 	$(BIN)/penstock demo $(ARGS)
 
 # Every test that needs Python alone.
-test: $(VENV)/.developing
+test: $(VENV)/.developing opper-sdks
 	$(BIN)/pytest -m "not node" $(ARGS)
 
-# The official JavaScript client against the server; needs node and npm.
+# The JavaScript clients against the server; needs node and npm.
 test-node: $(VENV)/.developing tests/interop/node/node_modules
 	$(BIN)/pytest -m node $(ARGS)
+
+# Two releases of one module, which cannot share an environment.
+opper-sdks: $(OPPER_SDKS)
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .
@@ -45,6 +49,11 @@ $(VENV)/.serving: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.developing: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable ".[server,fast,test,lint]"
 	touch $@ $(VENV)/.serving
+
+$(VENV)/opperai-%/.installed: | $(VENV)/bin/python
+	$(BIN)/python -m venv --clear --without-pip $(@D)
+	$(BIN)/pip --python $(@D)/bin/python install --quiet opperai==$*
+	touch $@
 
 tests/interop/node/node_modules: tests/interop/node/package.json
 	cd tests/interop/node && npm install --no-package-lock --no-audit --no-fund --silent

@@ -38,7 +38,6 @@ from penstock.dialects.opper import (
     write_request_v3,
     write_revision,
 )
-from penstock.dialects.opper.function import timestamp
 from penstock.errors import Overloaded, PenstockError, RequestError, StreamNotFound, Unauthorized
 from penstock.events import (
     ATTEMPT_FAILED,
@@ -58,6 +57,7 @@ from penstock.events import (
 )
 from penstock.requests import Candidate, Start, Tool
 from penstock.snapshot import Response, Snapshot, apply
+from penstock.wire.times import timestamp
 from streams import SEATED, STRUCTURED, WIRES, records
 
 SCHEMA = {
