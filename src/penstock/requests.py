@@ -14,11 +14,25 @@ from msgspec import UNSET, Struct, UnsetType, to_builtins
 
 from .events import Extra, MessageAdded
 
-__all__ = ["MAX_CHOICES", "Candidate", "Decide", "Scope", "Start", "Stop", "Tool", "ToolChoice", "settings"]
+__all__ = [
+    "MAX_ATTEMPTS",
+    "MAX_CHOICES",
+    "Candidate",
+    "Decide",
+    "Scope",
+    "Start",
+    "Stop",
+    "Tool",
+    "ToolChoice",
+    "settings",
+]
 
 
 MAX_CHOICES: Final = 128
 """The most answers side by side; OpenAI's limit too."""
+
+MAX_ATTEMPTS: Final = 100
+"""The most answers asked for one after the other, until one fits its schema."""
 
 Scope = Literal["run:write", "run:read", "run:cancel", "admin"]
 """What an API key may do; ``admin`` may everything."""

@@ -24,7 +24,7 @@ from penstock.events import (
     ToolCallPart,
     ToolResultPart,
 )
-from penstock.requests import Start, Tool, ToolChoice
+from penstock.requests import Candidate, Start, Tool, ToolChoice
 from penstock.wire import Frame
 from recordings import pieces
 from streams import EVERY_EVENT, SESSION, WIRES, kept, records, spoken, written
@@ -133,9 +133,10 @@ STARTS: dict[str, tuple[dict[str, Any], Start]] = {
         {"input": "Hello", "model": "m", "instructions": "i", "tools": [{"name": "f", "parameters": {}}],
          "tool_choice": {"mode": "tool", "tool": "f"}, "output_schema": {}, "output_name": "o", "choices": 2,
          "max_output_tokens": 3, "temperature": 0, "top_p": 0.5, "stop": ["a"], "keep_open": False,
-         "max_time": 2, "metadata": {"k": 1}, "extra": {"seed": 1}},
+         "max_time": 2, "metadata": {"k": 1}, "extra": {"seed": 1}, "fallbacks": [{"model": "n"}],
+         "attempts": 3},
         Start("m", (USER,), "i", "", (Tool("f", parameters={}),), ToolChoice("tool", "f"), {}, "o", 2, 3,
-              0.0, 0.5, ("a",), False, 2.0, {"k": 1}, {"seed": 1}),
+              0.0, 0.5, ("a",), False, 2.0, {"k": 1}, {"seed": 1}, fallbacks=(Candidate("n"),), attempts=3),
     ),
 }  # fmt: skip
 

@@ -71,6 +71,16 @@ def test_the_curl_lines_answer(server: Server) -> None:
         assert run(*shlex.split(command, comments=True), "-sS", "--fail")
 
 
+def test_the_page_about_modelrelay_says_what_is_so(server: Server) -> None:
+    page = (ROOT / "docs" / "modelrelay.md").read_text()
+    (block,) = blocks(page, "sh")
+    command = block.replace("http://127.0.0.1:8017", server.url).replace("\\\n", " ")
+    said = [json.loads(line)["type"] for line in run(*shlex.split(command), "-sS", "--fail").splitlines()]
+    assert (said[0], said[-1]) == ("start", "completion")
+    (settings,) = blocks(page, "toml")
+    assert load({}, {}, settings).settings.upstreams["relay"].dialect == "modelrelay"
+
+
 @pytest.mark.parametrize("command", re.findall(r"(?:`|^)penstock ([a-z]+)", README, re.MULTILINE))
 def test_every_command_exists(command: str) -> None:
     assert command in main.list_commands(None)  # type: ignore[arg-type]
@@ -117,7 +127,7 @@ def test_the_protocol_names_every_member_of_a_request() -> None:
     named = set(re.findall(r"`([a-z_]+)`", table)) - {"modl"}
     for name in ("input", "model", "instructions", "tools", "tool_choice", "output_schema", "output_name",
                  "choices", "max_output_tokens", "temperature", "top_p", "stop", "keep_open", "max_time",
-                 "metadata", "extra"):  # fmt: skip
+                 "metadata", "extra", "fallbacks", "attempts"):  # fmt: skip
         assert name in named
     assert read_request(
         {"input": "hi", "tools": [{"name": "x"}], "tool_choice": {"mode": "tool", "tool": "x"}}

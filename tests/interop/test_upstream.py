@@ -196,6 +196,25 @@ def test_the_key_is_told_to_nobody(chain: Chain, name: str) -> None:
 # -- Penstock behind Penstock
 
 
+def test_what_is_asked_natively_falls_back_and_is_checked(tmp_path: Path) -> None:
+    value = sse(chunk('{"n": 1}'), chunk(finish="stop"), DONE)
+    prose = sse(chunk("Sure: one"), chunk(finish="stop"), DONE)
+    scripts = {"dead": refusal(500, PLAIN), "alive": tries(prose, value)}
+    with Upstream(scripts) as upstream:
+        config = f'[upstreams.up]\nurl = "{upstream.url}"\nretries = 0'
+        with Server(tmp_path, config) as server:
+            found = native(
+                server, "dead", fallbacks=[{"model": "alive", "options": {"seed": 7}}], attempts=2,
+                output_schema={"type": "object", "required": ["n"]},
+            )  # fmt: skip
+    notes = [event["data"] for event in found if event["type"] == "custom"]
+    assert [(note["model"], note["code"]) for note in notes] == [
+        ("dead", "upstream"), ("alive", "output_invalid"),
+    ]  # fmt: skip
+    assert [event["part"]["value"] for event in found if event["type"] == "part.done"] == [{"n": 1}]
+    assert [request.body["seed"] for request in upstream.requests["alive"]] == [7, 7]
+
+
 def test_penstock_behind_penstock_says_the_same(tmp_path: Path) -> None:
     (tmp_path / "back").mkdir()
     (tmp_path / "front").mkdir()

@@ -32,7 +32,7 @@ from ..events import (
     Role,
     TextPart,
 )
-from ..requests import MAX_CHOICES, Start, Tool, ToolChoice
+from ..requests import MAX_ATTEMPTS, MAX_CHOICES, Candidate, Start, Tool, ToolChoice
 from ..wire import Frame, Framing, jsontext, ndjson
 from ..wire.sse import SSE
 from . import Dialect, Spoken
@@ -154,6 +154,8 @@ class Begin(Struct, frozen=True, forbid_unknown_fields=True):
     max_time: float | UnsetType = UNSET
     metadata: dict[str, Any] | UnsetType = UNSET
     extra: dict[str, Any] | UnsetType = UNSET
+    fallbacks: tuple[Candidate, ...] = ()
+    attempts: int = 0
 
 
 class Continue(Struct, frozen=True, forbid_unknown_fields=True):
@@ -172,6 +174,8 @@ def read_request(body: Mapping[str, Any]) -> Start:
     asked = _converted(body, Begin)
     if not 1 <= asked.choices <= MAX_CHOICES:
         raise RequestError(f"'choices' must be from 1 to {MAX_CHOICES}", field="choices")
+    if not 0 <= asked.attempts <= MAX_ATTEMPTS:
+        raise RequestError(f"'attempts' must be from 0 to {MAX_ATTEMPTS}", field="attempts")
     for name in ("max_output_tokens", "max_time"):
         value = getattr(asked, name)
         if value is not UNSET and value <= 0:

@@ -20,11 +20,11 @@ from typing import Any, Final, Protocol
 from starlette.types import Receive, Scope, Send
 
 from ..dialects import Wire
-from ..engine.interrupt import Interrupted
-from ..engine.voice import Subscription
+from ..engine.interrupt import Interrupted, Interruptible
+from ..engine.voice import Sink
 from ..errors import LogError
 
-__all__ = ["DIRECT", "Connections", "Direct", "EventStream", "Late"]
+__all__ = ["DIRECT", "Connections", "Direct", "EventStream", "Late", "Source"]
 
 DIRECT: Final = "penstock.direct"
 """The ASGI extension in which our server puts a :class:`Direct` to the connection."""
@@ -46,6 +46,42 @@ class Direct(Protocol):
         ...
 
 
+class Source(Protocol):
+    """
+    What an :class:`EventStream` sends.
+
+    It is a :class:`~penstock.engine.voice.Subscription`, whose encoders begin anew with
+    each answer, unless a wire counts through all the answers of a stream.
+    """
+
+    offset: int
+    """How far it has read."""
+    ended: bool
+    failed: bool
+    """Whether it ended in failure."""
+
+    @property
+    def gate(self) -> Interruptible:
+        """What breaks off :meth:`news` and :meth:`listen`."""
+        ...
+
+    async def ready(self) -> bytes:
+        """Return the bytes that are there; empty if there are none, or none any more."""
+        ...
+
+    async def news(self) -> None:
+        """Wait until there is more to ask for. Raises: Interrupted."""
+        ...
+
+    async def listen(self, sink: Sink) -> None:
+        """The same; meanwhile what is new may go to ``sink``. Raises: Interrupted."""
+        ...
+
+    def close(self) -> None:
+        """Nothing will be asked for any more."""
+        ...
+
+
 _HEADERS: Final = {
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",
@@ -54,7 +90,7 @@ _HEADERS: Final = {
 
 
 class EventStream:
-    """An ASGI response: a subscription, sent to its end."""
+    """An ASGI response: a subscription, or what is like one, sent to its end."""
 
     __slots__ = (
         "_connections", "_direct", "_headers", "_idle_at", "_scope", "_status", "_subscription", "_task",
@@ -63,7 +99,7 @@ class EventStream:
 
     def __init__(
         self,
-        subscription: Subscription,
+        subscription: Source,
         wire: Wire,
         connections: Connections,
         headers: Mapping[str, str],

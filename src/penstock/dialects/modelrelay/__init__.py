@@ -37,6 +37,7 @@ __all__ = [
     "read_run",
     "write_failure",
     "write_model",
+    "write_request",
     "write_result",
 ]
 

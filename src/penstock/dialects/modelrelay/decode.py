@@ -32,8 +32,8 @@ class Decoder:
         self._content: TextPart | DataPart = DataPart() if structured else TextPart()
         self._heard = Heard()
         self._document = Document()
-        """What patches make; only where no text comes beside them."""
-        self._patched = False
+        self._spelled = self._patched = False
+        """Whether data comes as text, or as patches that have no text beside them."""
 
     def decode(self, frame: Frame) -> Iterator[Event]:
         if self._heard.ended:
@@ -74,7 +74,9 @@ class Decoder:
 
     def _update(self, record: Record) -> Iterator[Event]:
         text = record.delta or ""
-        if record.delta is None and record.patch:
+        if text and not self._patched:
+            self._spelled = True
+        elif record.patch and not self._spelled:
             self._patched = True
             text = self._document.patch(record.patch)
         if text:

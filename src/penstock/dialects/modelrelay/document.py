@@ -44,27 +44,27 @@ class Document:
         if self.value is UNSET:
             return ""
         try:
-            leaves = list(self._changed(operation))
-        except (LookupError, TypeError, ValueError, RecursionError):
-            self.value, self._text = UNSET, None
-            return ""
-        try:
-            return "" if self._text is None else "".join(map(self._text.feed, leaves))
+            leaves = self._changed(operation)
+            if leaves is not None and self._text is not None:
+                return "".join(map(self._text.feed, leaves))
         except InvalidJson:
-            self._text = None
-            return ""
+            pass
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+            self.value = UNSET
+        self._text = None
+        return ""
 
-    def _changed(self, operation: Any) -> Iterable[Leaf]:
+    def _changed(self, operation: Any) -> Iterable[Leaf] | None:
         """
-        Apply an operation; return the leaves that it adds.
+        Apply an operation; return the leaves that it adds, None if it does not only add.
 
-        Raises: LookupError, TypeError, ValueError (it cannot be applied).
+        Raises: LookupError, TypeError, ValueError, AttributeError (it cannot be applied).
         """
         path, parent = self._found(operation["path"].split("/")[1:])
         match operation["op"]:
             case "remove":
                 del parent[path[-1]]
-                return _OUT_OF_ORDER
+                return None
             case "add" | "replace" as verb:
                 value = operation["value"]
                 before = self._put(verb, path, parent, value)
@@ -72,7 +72,7 @@ class Document:
                 raise ValueError(verb)
         if isinstance(before, str) and isinstance(value, str) and value.startswith(before):
             return (Leaf(path, "string", value[len(before) :], False),)
-        return _leaves(path, value) if before is _NOTHING else _OUT_OF_ORDER
+        return _leaves(path, value) if before is _NOTHING else None
 
     def _found(self, steps: list[str]) -> tuple[Path, Any]:
         """Return the path that ``steps`` are, and the container at its last step."""
@@ -109,10 +109,6 @@ class Document:
         else:
             parent.insert(place, value)
         return before
-
-
-_OUT_OF_ORDER: Final = (Leaf((), "end", None, True),)
-"""A leaf that fits nowhere."""
 
 
 class _Text:

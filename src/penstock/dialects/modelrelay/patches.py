@@ -97,7 +97,12 @@ class Patches:
             pass
 
     def close(self) -> bool:
-        """Take it that the text has ended; return whether it was one whole value."""
+        """
+        Take it that the text has ended; return whether it was one whole value.
+
+        The last patch may say as much again as the document, once.
+        """
+        self._credit += _CHARACTER * self._read
         try:
             self._take_all(self._fields.close())
         except InvalidJson:
@@ -137,7 +142,7 @@ class Patches:
             self._depth = len(leaf.path)
             self._take(leaf)
             if leaf.last and leaf.path and all(isinstance(step, str) for step in leaf.path):
-                self._list(jsontext.scrub(spelled(leaf.path)))
+                self._list(_scrubbed(spelled(leaf.path)))
 
     def _take(self, leaf: Leaf) -> None:
         match leaf:
@@ -199,8 +204,15 @@ def _length(path: Path) -> int:
 
 
 def _operation(verb: str, path: Path, *value: Any) -> bytes:
-    said = {"op": verb, "path": _pointer(path, append=verb == "add")}
-    return jsontext.encode({**said, **({"value": jsontext.scrub(value[0])} if value else {})})
+    said = {
+        "op": verb,
+        "path": _pointer(path, append=verb == "add"),
+        **({"value": value[0]} if value else {}),
+    }
+    try:
+        return jsontext.encode(said)
+    except UnicodeEncodeError:  # half a surrogate pair
+        return jsontext.encode(jsontext.scrub(said))
 
 
 def _pointer(path: Path, *, append: bool) -> str:
@@ -208,5 +220,9 @@ def _pointer(path: Path, *, append: bool) -> str:
     steps = [step if isinstance(step, str) else str(step) for step in path]
     if append and path and isinstance(path[-1], int):
         steps[-1] = "-"
-    pointer: str = jsontext.scrub("".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps))
-    return pointer
+    return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)
+
+
+def _scrubbed(text: str) -> str:
+    scrubbed: str = text if text.isascii() else jsontext.scrub(text)
+    return scrubbed

@@ -69,7 +69,7 @@ def run_of(response_id: str) -> str:
 def step_of(response_id: str) -> int:
     """Return which step of its run a response is, from 0."""
     number = response_id.rpartition(".")[2]
-    return int(number) - 1 if number.isascii() and number.isdecimal() and number != "0" else 0
+    return max(0, int(number) - 1) if number.isascii() and number.isdecimal() else 0
 
 
 def plan_hash(plan: Any) -> str:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from ...agents import Agent, Example, ask
 from ...errors import RequestError
-from ...requests import Candidate, Start, Tool
+from ...requests import MAX_ATTEMPTS, Candidate, Start, Tool
 from .shape import member, needed, strings, unprocessable, wrong
 
 __all__ = [
@@ -202,10 +202,6 @@ def _configured(body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_MOST: Final = 100
-"""Of examples in a prompt, and of attempts at an answer."""
-
-
 def _setting(configuration: Mapping[str, Any], key: str, least: int, default: int) -> int:
     """Return a whole number, spelled with dots (v2) or as objects in each other (v1)."""
     value: Any = configuration.get(key)
@@ -215,8 +211,8 @@ def _setting(configuration: Mapping[str, Any], key: str, least: int, default: in
             value = value.get(step) if isinstance(value, dict) else None
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
-        raise wrong(f"configuration.{key}", f"an integer from {least} to {_MOST}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_ATTEMPTS:
+        raise wrong(f"configuration.{key}", f"an integer from {least} to {MAX_ATTEMPTS}")
     return value
 
 

@@ -11,12 +11,12 @@ from typing import Final
 
 from ....dialects.modelrelay import DIALECT
 from ...endpoint import Endpoint, Front
-from . import responses
+from . import responses, runs
 
 __all__ = ["FRONTS"]
 
 _PREFIX: Final = "/api/v1"
-_ENDPOINTS: Final = (*responses.ENDPOINTS,)
+_ENDPOINTS: Final = (*responses.ENDPOINTS, *runs.ENDPOINTS)
 
 
 def _below(prefix: str, **describes: bool) -> tuple[Endpoint, ...]:
