@@ -72,6 +72,10 @@ WIRES: dict[str, Wire] = {
     "opper-narrow": get("opper").wire(narrow=True),
     "opper-v1": get("opper/v1").wire(),
     "opper-v3": get("opper/v3").wire(),
+    "modelrelay": get("modelrelay").wire(),
+    "modelrelay-sse": get("modelrelay").wire(get("modelrelay").framings[1]),
+    "modelrelay-v1": get("modelrelay/v1").wire(),
+    "modelrelay-run": get("modelrelay/run").wire(),
 }
 
 USAGE = Usage(31, 8, 9, 4, extra={"prompt_tokens_details": {"audio_tokens": 0}})
