@@ -44,6 +44,7 @@ def create_app(service: Service) -> Starlette:
     app = Starlette(
         routes=[
             Route("/healthz", _healthy, methods=["GET"]),
+            Route("/health", _healthy, methods=["GET"]),  # as Opper's SDK calls it
             Route("/readyz", _readiness(service), methods=["GET"]),
             Route("/openapi.json", _described(description(found)), methods=["GET"]),
             *sorted(served, key=_takes_anything),

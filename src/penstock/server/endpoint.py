@@ -151,11 +151,19 @@ async def _read(request: Request, limit: int) -> bytes:
     return b"".join(pieces)
 
 
+def _odd(data: bytes, why: Exception) -> Any:
+    """Return what is JSON but for halves of surrogate pairs, as JavaScript cuts them."""
+    try:
+        return jsontext.scrub(jsontext.decode(data))
+    except (ValueError, RecursionError):
+        raise RequestError(f"the request body is not JSON: {why}") from why
+
+
 def _body(data: bytes) -> dict[str, Any]:
     try:
         body = json.decode(data) if data.strip() else {}
     except (DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise RequestError(f"the request body is not JSON: {exc}") from exc
+        body = _odd(data, exc)
     if not isinstance(body, dict):
         raise RequestError("the request body must be a JSON object")
     return body

@@ -118,6 +118,14 @@ def test_half_a_surrogate_pair_in_a_value_breaks_nobody(v2: V2, stage: Stage) ->
     assert v2.ask(stage.url, "call", **asked).well().value["json_payload"] == {"a": "half: \ufffd and on"}
 
 
+def test_half_a_surrogate_pair_in_the_input_is_one_character(v2: V2, stage: Stage) -> None:
+    """JavaScript's ``slice`` makes one of any emoji."""
+    model = stage.says(*TEXT)
+    v2.ask(stage.url, "call", name="greet", input="half: \ud83d", model=model).well()
+    (body,) = stage.bodies(model)
+    assert body["messages"][-1]["content"] == "half: \ufffd"
+
+
 def test_halves_of_a_surrogate_pair_find_each_other(v2: V2, stage: Stage) -> None:
     assert (
         joined(v2.ask(stage.url, "stream", name="greet", model=stage.says("a \ud83c", "\udf0a!"))) == "a 🌊!"

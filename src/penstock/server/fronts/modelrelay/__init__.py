@@ -11,12 +11,17 @@ from typing import Final
 
 from ....dialects.modelrelay import DIALECT
 from ...endpoint import Endpoint, Front
-from . import responses, runs
+from . import handles, responses, runs, sessions
 
 __all__ = ["FRONTS"]
 
 _PREFIX: Final = "/api/v1"
-_ENDPOINTS: Final = (*responses.ENDPOINTS, *runs.ENDPOINTS)
+_ENDPOINTS: Final = (
+    *responses.ENDPOINTS,
+    *runs.ENDPOINTS,
+    *sessions.ENDPOINTS,
+    *handles.ENDPOINTS,
+)
 
 
 def _below(prefix: str, **describes: bool) -> tuple[Endpoint, ...]:

@@ -30,6 +30,7 @@ from ....errors import AnswerFailed, PenstockError, RequestError
 from ....wire import jsontext
 from ...endpoint import Asked, Endpoint, answer
 from ...respond import Late
+from .handles import check_state
 
 __all__ = ["ENDPOINTS"]
 
@@ -42,6 +43,7 @@ _AT_ONCE: Final = 10
 
 async def _respond(asked: Asked) -> ASGIApp:
     start = read_request(asked.body)
+    await check_state(asked, asked.body)
     wire = _wire(asked.headers.get("accept", ""))
     if wire is not None and start.output_schema is not UNSET:
         start = replace(start, attempts=1)  # these streams end in a value, or in an error
@@ -128,7 +130,9 @@ async def _all(asked: Asked, requests: list[dict[str, Any]], options: _Batch) ->
                 if failed.is_set() and options.fail_fast:
                     raise _NotAsked
                 async with asyncio.timeout(options.seconds):
-                    started = await asked.service.start(read_request(request), b"", "", asked.owner)
+                    start = read_request(request)
+                    await check_state(asked, request)
+                    started = await asked.service.start(start, b"", "", asked.owner)
                     return write_result(name, await asked.service.whole(started))
             except TimeoutError:
                 failed.set()

@@ -10,17 +10,18 @@ from starlette.types import ASGIApp
 
 from ....dialects.modelrelay import RUN, read_results, read_run
 from ....dialects.modelrelay.run import NODE, outputs, plan_of, step_of
+from ....dialects.modelrelay.shape import member
 from ....errors import RequestError
 from ....events import MessageAdded, ToolCallPart, ToolResultPart
 from ....names import uuid_of
 from ...endpoint import Asked, Endpoint, answer
 from ...respond import EventStream
+from .query import number
 from .run import Page, Reading, Run, calls, find, owned, run_of_stream, stream_of_run, tokens
+from .sessions import check_session, link
 
 __all__ = ["ENDPOINTS"]
 
-_DIGITS: Final = 15
-"""Of a number in a query: more than any log has events."""
 _TURNS: Final[WeakValueDictionary[str, asyncio.Lock]] = WeakValueDictionary()
 """Of two who answer the same calls, the second waits until the first was heard."""
 
@@ -36,19 +37,19 @@ async def _start_run(asked: Asked) -> ASGIApp:
     start = owned(read_run(asked.body), asked.owner)
     key = _key(asked.body)
     _boolean(asked.body, "stream")
+    session = member(asked.body, "session_id", str)
+    if session:
+        await check_session(asked, session)
     started = await asked.service.start(start, asked.data, key, asked.owner)
+    if session:
+        await link(asked, session, started.stream, start.input)
     run = await run_of_stream(asked.service.log, started.stream)
     return answer(_named(run), headers={"penstock-stream": run.stream})
 
 
 def _key(body: dict[str, Any]) -> str:
     """Return what makes the same request the same run. A line end in it is what no header can hold."""
-    options = body.get("options")
-    if options is not None and not isinstance(options, dict):
-        raise RequestError("'options' must be an object", field="options")
-    key = (options or {}).get("idempotency_key")
-    if key is not None and not isinstance(key, str):
-        raise RequestError("'options.idempotency_key' must be a string", field="options.idempotency_key")
+    key = member(member(body, "options", dict) or {}, "idempotency_key", str, "options")
     return f"modelrelay\nrun {key}" if key else ""
 
 
@@ -103,19 +104,10 @@ def _page(asked: Asked) -> Page:
     wait = asked.query.get("wait", "1")
     if wait not in _WAITS:
         raise RequestError(f"'wait' must be 0 or 1, not {wait[:64]!r}", field="wait")
-    return Page(_number(asked, "after_seq", 0) or 0, _number(asked, "limit", 1), _WAITS[wait])
+    return Page(number(asked, "after_seq", 0) or 0, number(asked, "limit", 1), _WAITS[wait])
 
 
 _WAITS: Final = {"0": False, "false": False, "1": True, "true": True}
-
-
-def _number(asked: Asked, name: str, least: int) -> int | None:
-    text = asked.query.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text) >= least):
-        raise RequestError(f"{name!r} must be a number from {least} on, not {text[:64]!r}", field=name)
-    return int(text)
 
 
 # -- its tools
