@@ -91,6 +91,8 @@ class PenstockError(Exception):
     def __init__(self, message: str = "", *, field: str | None = None) -> None:
         super().__init__(message or (self.__doc__ or "").partition("\n")[0])
         self.field = field
+        self.request_id = ""
+        """What the caller called the request that this is about, if it did."""
 
     @property
     def message(self) -> str:

@@ -69,8 +69,8 @@ FAILURES: Final[dict[str, tuple[Script, Fails]]] = {
     "broken in the middle": (reset(*WHOLE[:2]), Fails("truncated", 502, "Hello")),
     "[DONE] too early": (sse(*WHOLE[:2], DONE), Fails("truncated", 502, "Hello")),
     "an error in the middle": (sse(WHOLE[0], ERROR), Fails("luck", 502, "Hel")),
-    "silent in the middle": (hang(*WHOLE[:2]), Fails("timeout", 502, "Hello")),
-    "silent from the beginning": (mute, Fails("timeout", 502)),
+    "silent in the middle": (hang(*WHOLE[:2]), Fails("timeout", 504, "Hello")),
+    "silent from the beginning": (mute, Fails("timeout", 504)),
 }  # fmt: skip
 
 

@@ -54,12 +54,12 @@ _AGAIN: Final = 1.0
 """Seconds between two tries to write the end of an answer."""
 
 _BROKEN_OFF: Final = {
-    "idle": ("timeout", "the upstream was silent for longer than the limit `idle_timeout`", True),
-    "max_time": ("max_time", "the answer took longer than the limit `max_time`", False),
-    "drain": ("interrupted", "the server was shut down before the answer was complete", True),
-    "crash": ("interrupted", "the server died before the answer was complete", True),
+    "idle": ("timeout", 504, "the upstream was silent for longer than the limit `idle_timeout`", True),
+    "max_time": ("max_time", 504, "the answer took longer than the limit `max_time`", False),
+    "drain": ("interrupted", 503, "the server was shut down before the answer was complete", True),
+    "crash": ("interrupted", 503, "the server died before the answer was complete", True),
 }
-"""What an interrupted answer says: code, message, whether to try again."""
+"""What an interrupted answer says: code, HTTP status, message, whether to try again."""
 
 _GONE: Final = (Conflict, StreamNotFound, StreamSealed)
 """The stream is somebody else's now, or nobody's: there is nothing left to write."""
@@ -227,8 +227,8 @@ def closing(response: Response, start: Start, reason: str, error: PenstockError 
         body = getattr(error, "body", None)
         extra = {"status": error.status, **({} if body is None else {"error": body})}
         return [ResponseFailed(error.code, error.message, error.retryable, usage, extra)]
-    code, message, retryable = _BROKEN_OFF[reason]
-    return [ResponseFailed(code, message, retryable, usage)]
+    code, status, message, retryable = _BROKEN_OFF[reason]
+    return [ResponseFailed(code, message, retryable, usage, {"status": status})]
 
 
 def _estimated(start: Start, said: int) -> Usage:

@@ -118,7 +118,11 @@ class Runs:
         Raises:
             StreamNotFound, StreamSealed, StreamBusy (an answer is under way), and as :meth:`start`.
         """
-        writer = Writer(self.log, stream)
+        async with self._turns.setdefault(stream, asyncio.Lock()):
+            return await self._proceed(Writer(self.log, stream), messages)
+
+    async def _proceed(self, writer: Writer, messages: tuple[MessageAdded, ...]) -> Started:
+        stream = writer.stream
         await writer.open()
         if writer.grammar.busy:
             raise StreamBusy(f"an answer is under way in stream {stream!r}: wait for its end, or stop it")

@@ -29,6 +29,9 @@ _ANYBODY: Final = (MessageAdded, StopRequested, ReviewDone)
 _BATCH: Final = 1024
 
 
+_PATIENCE: Final = 0.1
+"""Seconds to wait for another writer's append before trying again."""
+
 _AHEAD: Final = 4
 """Appends that may be on their way to the disk before :meth:`Writer.push` asks to be waited for."""
 
@@ -90,7 +93,10 @@ class Writer:
             try:
                 head = await self._log.append(self.stream, events, expect=self._cursor, seal=seal)
             except Conflict:
+                known = self._cursor
                 await self._fold_theirs()
+                if self._cursor == known:
+                    await self._theirs_to_come()
             else:
                 self.grammar, self._cursor, self._stored = after, head.cursor, head.cursor
                 return head
@@ -176,6 +182,14 @@ class Writer:
         if head.cursor.epoch != self._cursor.epoch:
             raise Conflict(f"stream {self.stream!r} was deleted and created anew")
         await self._fold(theirs_from=self._cursor.offset)
+
+    async def _theirs_to_come(self) -> None:
+        """Wait for what is in the way: it is on its way to the disk, where readers cannot see it yet."""
+        head = await self._log.head(self.stream)
+        if head.cursor[:2] == self._cursor[:2]:
+            with suppress(TimeoutError):  # it may not arrive
+                async with asyncio.timeout(_PATIENCE):
+                    await self._log.wait(self.stream, head)
 
     async def _fold(self, *, theirs_from: int) -> None:
         """Fold records up to the end; those from ``theirs_from`` on are not of this writer."""

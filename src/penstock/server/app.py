@@ -22,7 +22,7 @@ from starlette.routing import Route
 from .. import __version__
 from ..dialects import get
 from ..errors import PenstockError
-from .endpoint import answer, routes
+from .endpoint import Front, Guarded, answer, routes
 from .fronts import fronts
 from .openapi import description
 from .service import Service
@@ -83,10 +83,14 @@ def _cors(origins: tuple[str, ...]) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=list(origins),
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["authorization", "content-type", "idempotency-key", "last-event-id", "x-api-key"],
-            expose_headers=["location", "penstock-stream", "retry-after"],
+            allow_headers=["*"],  # each front has its own
+            expose_headers=["location", "penstock-stream", "retry-after", *_named(fronts())],
         )
     ]
+
+
+def _named(found: list[Front]) -> list[str]:
+    return [front.names_requests for front in found if front.names_requests]
 
 
 async def _healthy(request: Request) -> Response:
@@ -113,6 +117,12 @@ async def _http_error(request: Request, exc: Exception) -> Response:
     """What Starlette's router says by itself, in our shape."""
     assert isinstance(exc, HTTPException)
     error = _NotHere(f"{request.method} {request.url.path}: {exc.detail}")
+    error.status = exc.status_code
+    endpoint = request.scope.get("endpoint")
+    if isinstance(endpoint, Guarded):
+        refusal = endpoint.refusal(request, error)
+        refusal.headers.update(exc.headers or {})
+        return refusal
     render = get("native").error
     assert render is not None
     return Response(render(error), exc.status_code, exc.headers, "application/json")

@@ -29,7 +29,7 @@ from ..requests import Scope
 from ..wire import jsontext
 from .service import Service
 
-__all__ = ["Asked", "Endpoint", "Front", "answer", "check_query", "routes"]
+__all__ = ["Asked", "Endpoint", "Front", "Guarded", "answer", "check_query", "routes"]
 
 _log = logging.getLogger("penstock.server")
 
@@ -70,12 +70,14 @@ class Front(NamedTuple):
 
     dialect: Dialect
     endpoints: tuple[Endpoint, ...]
+    names_requests: str = ""
+    """The header in which callers name a request, and are told so."""
 
 
 def routes(service: Service, front: Front) -> list[Route]:
     """Return the front's routes."""
     return [
-        Route(endpoint.path, _Guarded(service, front.dialect, endpoint), methods=[endpoint.method])
+        Route(endpoint.path, Guarded(service, front, endpoint), methods=[endpoint.method])
         for endpoint in front.endpoints
     ]
 
@@ -94,11 +96,11 @@ def check_query(query: Mapping[str, str], known: tuple[str, ...]) -> None:
             raise RequestError(f"the query parameter {name!r} is not known{hint}", field=name)
 
 
-class _Guarded:
+class Guarded:
     """An endpoint as an ASGI application."""
 
-    def __init__(self, service: Service, dialect: Dialect, endpoint: Endpoint) -> None:
-        self._service, self._dialect, self._endpoint = service, dialect, endpoint
+    def __init__(self, service: Service, front: Front, endpoint: Endpoint) -> None:
+        self._service, self._front, self._endpoint = service, front, endpoint
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -107,11 +109,12 @@ class _Guarded:
         except ClientDisconnect:
             return
         except PenstockError as exc:
-            response = self._error(exc)
+            response = self.refusal(request, exc)
         except Exception:
             name = secrets.token_hex(8)
             _log.exception("%s %s failed (%s)", scope["method"], scope["path"], name)
-            response = self._error(PenstockError(f"the server made a mistake; its log has it as {name}"))
+            mistake = PenstockError(f"the server made a mistake; its log has it as {name}")
+            response = self.refusal(request, mistake)
         await response(scope, receive, send)
 
     async def _asked(self, request: Request) -> Asked:
@@ -129,14 +132,18 @@ class _Guarded:
             _body(data) if self._endpoint.method in _WITH_BODY else {},
         )
 
-    def _error(self, error: PenstockError) -> Response:
-        assert self._dialect.error is not None, "a dialect with a front has a shape for errors"
+    def refusal(self, request: Request, error: PenstockError) -> Response:
+        """Return ``error`` as this front's clients expect it."""
+        render, name = self._front.dialect.error, self._front.names_requests
+        assert render is not None, "a dialect with a front has a shape for errors"
         headers = {"x-should-retry": "true" if error.retryable else "false"}
+        if name and (said := request.headers.get(name)):
+            headers[name] = error.request_id = said
         if error.retryable:
             headers["retry-after"] = _RETRY_AFTER
         if error.status == 401:
             headers["www-authenticate"] = "Bearer"
-        return Response(self._dialect.error(error), error.status, headers, "application/json")
+        return Response(render(error), error.status, headers, "application/json")
 
 
 async def _read(request: Request, limit: int) -> bytes:

@@ -224,8 +224,9 @@ class Late:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(name.encode(), value.encode()) for name, value in self._headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        while not (await asyncio.wait({self._body}, timeout=self._pause))[0]:
+        while not self._body.done():
             await send({"type": "http.response.body", "body": b" ", "more_body": True})
+            await asyncio.wait({self._body}, timeout=self._pause)
         if self._body.exception() is None:
             await send({"type": "http.response.body", "body": self._body.result()})
 

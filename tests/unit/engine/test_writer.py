@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,7 @@ from penstock.events import (
 from penstock.grammar import Grammar, State
 from penstock.log import Log
 from penstock.log.memory import MemoryLog
+from penstock.log.sqlite import SQLiteLog
 from streams import SESSION, STREAM, SlowLog, kept
 
 ASKED, START, BEGUN = MessageAdded("user"), ResponseStarted("r1"), PartStarted("p1", TextPart())
@@ -251,3 +253,17 @@ async def test_a_log_that_is_not_live_takes_no_pushes() -> None:
     await writer.open()
     assert writer.push([SAID]) is False
     assert len(await stored(memory)) == 3
+
+
+async def test_what_is_in_the_way_and_not_yet_stored_is_waited_for(tmp_path: Path) -> None:
+    """Two writers; what the first has pushed is on its way when the second appends."""
+    log = await SQLiteLog.open(tmp_path / "log.db", window=0.05)
+    first = Writer(log, "s", fresh=True)
+    await first.append(MessageAdded("user"))
+    second = Writer(log, "s", owner=False)
+    await second.open()
+    assert first.push([MessageAdded("user", message_id="theirs")])
+    await asyncio.wait_for(second.append(MessageAdded("user", message_id="ours")), 10)
+    stored = [record.event async for record in log.read("s")]
+    assert [event.message_id for event in stored if isinstance(event, MessageAdded)] == ["", "theirs", "ours"]
+    await log.aclose()

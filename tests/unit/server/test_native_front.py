@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -373,3 +374,22 @@ def test_a_request_that_cannot_be_names_the_field(http: httpx2.Client, name: str
     assert error(answer) == (400, "invalid_request")
     assert told["field"] == field and hint in told["message"], told
     assert told["retryable"] is False
+
+
+def test_messages_that_come_at_once_find_one_answer_each(server: Server) -> None:
+    """Whatever is on its way to the disk meanwhile, each is answered, or told that another one is."""
+    with httpx2.Client(base_url=server.url, timeout=30) as http:
+        begun = http.post("/v1/streams", json={**OPEN, "model": "demo-fast"}).json()["id"]
+        http.get(f"/v1/streams/{begun}/events?until=done")
+        with ThreadPoolExecutor(8) as crowd:
+            said = list(
+                crowd.map(
+                    lambda n: http.post(f"/v1/streams/{begun}/messages", json={"input": f"{n}"}).status_code,
+                    range(32),
+                )
+            )
+        assert {*said} <= {201, 409}
+        assert 201 in said
+        assert http.get("/healthz").status_code == 200
+        until = http.get(f"/v1/streams/{begun}").json()["turns"]
+    assert sum(turn["type"] == "response" for turn in until) == 1 + said.count(201)

@@ -127,19 +127,15 @@ def write_model(
 # -- errors
 
 
-def error(exc: PenstockError, request_id: str = "") -> bytes:
-    """
-    Return the body of an error, flat, as Go needs it.
-
-    ``request_id`` is the caller's or the server's; Go reads it nowhere else.
-    """
+def error(exc: PenstockError) -> bytes:
+    """Return the body of an error, flat, as Go needs it, which reads the request's id nowhere else."""
     code = code_of(exc.status)
     fields = [{"field": exc.field, "message": exc.message}] if exc.field else []
     body = {
         "error": code,
         "code": code,
         "message": exc.message,
-        **({"request_id": request_id} if request_id else {}),
+        **({"request_id": exc.request_id} if exc.request_id else {}),
         **({"fields": fields} if fields else {}),
     }
     return jsontext.encode(body)

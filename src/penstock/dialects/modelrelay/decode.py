@@ -73,12 +73,11 @@ class Decoder:
                 pass
 
     def _update(self, record: Record) -> Iterator[Event]:
-        text = record.delta or ""
-        if text and not self._patched:
-            self._spelled = True
+        text = ""
+        if record.delta and not self._patched:
+            self._spelled, text = True, record.delta
         elif record.patch and not self._spelled:
-            self._patched = True
-            text = self._document.patch(record.patch)
+            self._patched, text = True, self._document.patch(record.patch)
         if text:
             yield from self._heard.say(self._content, text)
 

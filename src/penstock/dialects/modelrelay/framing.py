@@ -39,7 +39,7 @@ class _Reader:
 
 
 def _lines(idle: bytes, media_type: str) -> Framing:
-    return Framing("ndjson", media_type, partial(_Reader, idle), write, idle + b"\n")
+    return Framing("ndjson", media_type, partial(_Reader, idle), write, idle + b"\n", apart=True)
 
 
 V2: Final = _lines(b'{"type":"keepalive"}', NDJSON.media_type)

@@ -9,8 +9,8 @@ parent that is not there, and the root is left alone unless it is no object.
 RFC 6902 cannot append to a string: whenever it is said to have grown, it is said
 again as a whole. Paths are said again, too, and the list of fields that are
 complete. That all of it stays linear is a matter of credit: a patch is *due*
-once the text since the last one pays for what it says again. A document that
-cannot pay is said whole at its end.
+once the text since the last one pays for what it says again; the end of a string
+is free, for it comes but once. A document that cannot pay is said whole at its end.
 """
 
 from __future__ import annotations
@@ -97,12 +97,7 @@ class Patches:
             pass
 
     def close(self) -> bool:
-        """
-        Take it that the text has ended; return whether it was one whole value.
-
-        The last patch may say as much again as the document, once.
-        """
-        self._credit += _CHARACTER * self._read
+        """Take it that the text has ended; return whether it was one whole value."""
         try:
             self._take_all(self._fields.close())
         except InvalidJson:
@@ -176,7 +171,7 @@ class Patches:
         if self._within is None:
             path = leaf.path[: self._known]
             self._operations.append(_Operation("replace" if self._replaces else "add", path, Tree()))
-            self._cost += _OPERATION + _length(path) + self._replaces
+            self._cost += _OPERATION + _length(path)
             self._within = len(path) if len(path) < len(leaf.path) else None
         self._add_to_last(leaf)
 

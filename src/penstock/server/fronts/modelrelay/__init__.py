@@ -32,5 +32,9 @@ def _below(prefix: str, **describes: bool) -> tuple[Endpoint, ...]:
 
 
 FRONTS: Final = (
-    Front(DIALECT, (*_below(_PREFIX), *_below("", hidden=True), *_below("/{prefix:path}", hidden=True))),
+    Front(
+        DIALECT,
+        (*_below(_PREFIX), *_below("", hidden=True), *_below("/{prefix:path}", hidden=True)),
+        names_requests="x-modelrelay-request-id",
+    ),
 )

@@ -34,7 +34,7 @@ from .handles import check_state
 
 __all__ = ["ENDPOINTS"]
 
-_SOON: Final = 2.0
+_SOON: Final = 0.5
 """Seconds in which an answer is known before its head goes out: the SDKs wait five for a head."""
 _LARGEST_BATCH: Final = 1000
 _AT_ONCE: Final = 10
@@ -96,9 +96,13 @@ async def _respond_to_all(asked: Asked) -> ASGIApp:
     requests = asked.body.get("requests")
     if not isinstance(requests, list) or not 1 <= len(requests) <= _LARGEST_BATCH:
         raise RequestError(f"'requests' must be a list of 1 to {_LARGEST_BATCH} requests", field="requests")
+    names: set[str] = set()
     for n, request in enumerate(requests):
-        if not isinstance(request, dict) or not isinstance(request.get("id"), str):
-            raise RequestError(f"'requests[{n}].id' must be a string", field=f"requests[{n}].id")
+        name = request.get("id") if isinstance(request, dict) else None
+        if not isinstance(name, str) or name in names:
+            message = f"'requests[{n}].id' must be a string, and another one than those before it"
+            raise RequestError(message, field=f"requests[{n}].id")
+        names.add(name)
     options = _options(asked.body.get("options") or {})
     return await _soon_or_late(_all(asked, requests, options), {})
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 from starlette.types import ASGIApp
 
@@ -19,11 +17,9 @@ from ...respond import EventStream
 from .query import number
 from .run import Page, Reading, Run, calls, find, owned, run_of_stream, stream_of_run, tokens
 from .sessions import check_session, link
+from .turns import turn
 
 __all__ = ["ENDPOINTS"]
-
-_TURNS: Final[WeakValueDictionary[str, asyncio.Lock]] = WeakValueDictionary()
-"""Of two who answer the same calls, the second waits until the first was heard."""
 
 
 class _Stale(RequestError):
@@ -129,7 +125,7 @@ def _place(run: Run) -> dict[str, Any]:
 async def _take_results(asked: Asked) -> ASGIApp:
     results = read_results(asked.body)
     stream = await stream_of_run(asked)
-    async with _TURNS.setdefault(stream, asyncio.Lock()):
+    async with turn(stream):
         run = await run_of_stream(asked.service.log, stream)
         _check_place(asked.body, run)
         _check_complete(results, run)

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from ....dialects.modelrelay.answer import message, said
 from ....dialects.modelrelay.shape import member
-from ....errors import Conflict, RequestError, StreamNotFound
+from ....errors import RequestError, StreamNotFound
 from ....events import Custom, Event, MessageAdded, Role, TextPart
 from ....log import Record
 from ....names import stream_of_uuid, uuid_of
@@ -29,6 +29,7 @@ from ...endpoint import Asked, Endpoint, answer
 from .query import PAGES, paged
 from .run import Run, run_of_stream
 from .shelf import Shelf, Thing, project
+from .turns import turn
 
 __all__ = ["ENDPOINTS", "check_session", "link"]
 
@@ -103,16 +104,13 @@ async def _append(
     asked: Asked, id: str, events_of: Callable[[_Session], Awaitable[Sequence[Event]]]
 ) -> _Session:
     """Add to a session what ``events_of`` makes of it, and return it as it stands then."""
-    while True:
+    async with turn((await _SHELF.find(asked, id)).stream):
         session = _folded(await _SHELF.find(asked, id))
         events = await events_of(session)
         if not events:
             return session
-        try:
-            await asked.service.log.append(session.thing.stream, events, expect=session.thing.cursor)
-        except Conflict:
-            continue  # somebody else added something: look again
-        return _folded(await _SHELF.find(asked, id))
+        await asked.service.log.append(session.thing.stream, events, expect=session.thing.cursor)
+    return _folded(await _SHELF.find(asked, id))
 
 
 async def _answers(asked: Asked, streams: Iterable[str]) -> list[Event]:

@@ -9,11 +9,9 @@ caller and the kind of thing name.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
-from weakref import WeakValueDictionary
+from typing import Any, NamedTuple
 
 from ....cursor import Cursor
 from ....engine.ids import keyed_stream, new_stream
@@ -22,10 +20,9 @@ from ....events import Custom
 from ....log import FRESH, Record
 from ....names import stream_of_uuid, uuid_of
 from ...endpoint import Asked
+from .turns import turn
 
 __all__ = ["Shelf", "Thing", "project"]
-
-_TURNS: Final[WeakValueDictionary[str, asyncio.Lock]] = WeakValueDictionary()
 
 
 def project(owner: str) -> str:
@@ -105,7 +102,7 @@ class Shelf(NamedTuple):
 
     async def _note(self, asked: Asked, event: Custom) -> None:
         log, index = asked.service.log, self._index(asked)
-        async with _TURNS.setdefault(index, asyncio.Lock()):
+        async with turn(index):
             try:
                 await log.append(index, [event])
             except StreamSealed:  # so long unused that it was forgotten: begin again
