@@ -461,8 +461,9 @@ def test_every_error_of_ours_has_a_code_of_theirs() -> None:
 
 
 def test_an_error_names_the_request_if_it_is_told_to() -> None:
-    told = json.loads(error(OutputInvalid("no", field="a.b"), "req_1"))
-    assert told == {
+    exc = OutputInvalid("no", field="a.b")
+    exc.request_id = "req_1"
+    assert json.loads(error(exc)) == {
         "error": "PROVIDER_ERROR", "code": "PROVIDER_ERROR", "message": "no", "request_id": "req_1",
         "fields": [{"field": "a.b", "message": "no"}],
     }  # fmt: skip
