@@ -8,6 +8,7 @@ Every error this package raises on purpose.
             * :exc:`FrameTooLarge`
             * :exc:`InvalidJson`
     * :exc:`RequestError` -- the caller asked for something that cannot be
+        * :exc:`Unprocessable`
         * :exc:`RequestTooLarge`
         * :exc:`Unauthorized`
         * :exc:`Forbidden`
@@ -74,6 +75,7 @@ __all__ = [
     "StreamNotFound",
     "StreamSealed",
     "Unauthorized",
+    "Unprocessable",
     "UpstreamError",
     "UpstreamRateLimited",
     "UpstreamTimeout",
@@ -133,6 +135,12 @@ class RequestError(PenstockError):
 
     code = "invalid_request"
     status = 400
+
+
+class Unprocessable(RequestError):
+    """The request is well-formed, and what it says cannot be."""
+
+    status = 422
 
 
 class RequestTooLarge(RequestError):

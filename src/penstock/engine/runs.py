@@ -12,7 +12,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
-from weakref import WeakValueDictionary
 
 from msgspec import UNSET, Struct, convert
 from msgspec.structs import replace
@@ -33,6 +32,7 @@ from ..snapshot import conversation, fold
 from .attempts import Option
 from .ids import new_stream, next_response, response_name
 from .run import Run, closing, latest
+from .turns import Turns
 from .upstreams import Models
 from .writer import Writer
 
@@ -72,7 +72,7 @@ class Runs:
         self._models: Models | None = None
         self._active: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     def __len__(self) -> int:
         return len(self._active)
@@ -100,7 +100,7 @@ class Runs:
         name, options = self._admit(start)
         writer = Writer(self.log, stream or new_stream(), fresh=stream is None)
         # Of requests with one key the second waits until the first is on record.
-        async with self._turns.setdefault(writer.stream, asyncio.Lock()):
+        async with self._turns.of(writer.stream):
             try:
                 first = response_name(writer.stream, 1)
                 return await self._begin(
@@ -118,7 +118,7 @@ class Runs:
         Raises:
             StreamNotFound, StreamSealed, StreamBusy (an answer is under way), and as :meth:`start`.
         """
-        async with self._turns.setdefault(stream, asyncio.Lock()):
+        async with self._turns.of(stream):
             return await self._proceed(Writer(self.log, stream), messages)
 
     async def _proceed(self, writer: Writer, messages: tuple[MessageAdded, ...]) -> Started:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import jsonschema_rs
 from msgspec import json
 
-from ..errors import RequestError
+from ..errors import Unprocessable
 from ..fields import spelled
 
 __all__ = ["Schema", "compiled"]
@@ -45,14 +45,12 @@ def compiled(schema: dict[str, Any], field: str) -> Schema:
     Return ``schema``, ready to judge; ``field`` is where the request says it.
 
     Raises:
-        RequestError (422): it is no schema.
+        Unprocessable: it is no schema.
     """
     try:
         return _compiled(json.encode(schema))
     except (ValueError, RecursionError) as exc:
-        error = RequestError(f"{field!r} is not a JSON Schema: {exc}", field=field)
-        error.status = 422
-        raise error from exc
+        raise Unprocessable(f"{field!r} is not a JSON Schema: {exc}", field=field) from exc
 
 
 @lru_cache(maxsize=256)

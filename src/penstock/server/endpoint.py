@@ -29,11 +29,13 @@ from ..requests import Scope
 from ..wire import jsontext
 from .service import Service
 
-__all__ = ["Asked", "Endpoint", "Front", "Guarded", "answer", "check_query", "routes"]
+__all__ = ["Asked", "Endpoint", "Front", "Guarded", "answer", "check_query", "number", "routes"]
 
 _log = logging.getLogger("penstock.server")
 
 _WITH_BODY: Final = ("POST", "PUT", "PATCH")
+_DIGITS: Final = 15
+"""Of a number in a query: more than any log has events."""
 _RETRY_AFTER: Final = "1"
 """Seconds, in answers that may be tried again."""
 
@@ -94,6 +96,18 @@ def check_query(query: Mapping[str, str], known: tuple[str, ...]) -> None:
             near = get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise RequestError(f"the query parameter {name!r} is not known{hint}", field=name)
+
+
+def number(query: Mapping[str, str], name: str, least: int, most: int | None = None) -> int | None:
+    """Return a number in the query, if it is there. Raises: RequestError."""
+    text = query.get(name)
+    if text is None:
+        return None
+    value = int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else -1
+    if value < least or (most is not None and value > most):
+        said = f"from {least} on" if most is None else f"from {least} to {most}"
+        raise RequestError(f"{name!r} must be a number {said}, not {text[:64]!r}", field=name)
+    return value
 
 
 class Guarded:

@@ -23,6 +23,7 @@ from ..engine.ids import keyed_stream
 from ..engine.run import latest
 from ..engine.runs import Limits, Runs, Started
 from ..engine.subscription import follow
+from ..engine.turns import Turns
 from ..engine.upstreams import Models, Upstream
 from ..engine.upstreams.builtin import BuiltIn
 from ..engine.upstreams.http import Http
@@ -54,6 +55,8 @@ class Service:
         self.runs.serve(self.models)
         self.voices = Voices(log)
         self.catalog = catalog_of(log)
+        self.turns = Turns()
+        """For fronts that look at a stream before they change it."""
         self.ready = False
         self._watches: list[asyncio.Task[None]] = []
 

@@ -16,7 +16,7 @@ from ...errors import RequestError, ReviewNotFound
 from ...log import Lists, StreamInfo
 from ...snapshot import Snapshot, apply, view
 from ...wire import Framing
-from ..endpoint import Asked, Endpoint, Front, answer, check_query
+from ..endpoint import Asked, Endpoint, Front, answer, check_query, number
 
 __all__ = ["FRONTS"]
 
@@ -96,11 +96,9 @@ async def _list(asked: Asked) -> ASGIApp:
     check_query(asked.query, ("before", "limit"))
     log = asked.service.log
     assert isinstance(log, Lists), "every log the server opens can list"
-    limit = asked.query.get("limit", str(_PAGE))
-    if not limit.isdecimal() or not 1 <= int(limit) <= _LARGEST_PAGE:
-        raise RequestError(f"'limit' must be a number from 1 to {_LARGEST_PAGE}", field="limit")
-    page = await log.streams(before=asked.query.get("before"), limit=int(limit))
-    more = page[-1].name if len(page) == int(limit) else None
+    limit = number(asked.query, "limit", 1, _LARGEST_PAGE) or _PAGE
+    page = await log.streams(before=asked.query.get("before"), limit=limit)
+    more = page[-1].name if len(page) == limit else None
     return answer({"streams": [_listed(info) for info in page], "next": more})
 
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from ....errors import RequestError, StreamNotFound
 from ....wire.times import timestamp
 from ...endpoint import Asked, Endpoint, answer
-from .query import PAGES, paged
+from .pages import PAGES, paged
 from .shelf import Shelf, Thing, project
 
 __all__ = ["ENDPOINTS", "check_state"]

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from msgspec import UNSET
 from msgspec.structs import replace
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from ....dialects import Wire
@@ -77,7 +78,7 @@ async def _soon_or_late(work: Any, headers: Mapping[str, str]) -> ASGIApp:
     task = asyncio.create_task(written())
     await asyncio.wait({task}, timeout=_SOON)
     if task.done():
-        return answer(jsontext.decode(task.result()), headers=headers)
+        return Response(task.result(), 200, dict(headers), "application/json")
     return Late(task, headers)
 
 

@@ -12,12 +12,10 @@ from ....dialects.modelrelay.shape import member
 from ....errors import RequestError
 from ....events import MessageAdded, ToolCallPart, ToolResultPart
 from ....names import uuid_of
-from ...endpoint import Asked, Endpoint, answer
+from ...endpoint import Asked, Endpoint, answer, number
 from ...respond import EventStream
-from .query import number
 from .run import Page, Reading, Run, calls, find, owned, run_of_stream, stream_of_run, tokens
 from .sessions import check_session, link
-from .turns import turn
 
 __all__ = ["ENDPOINTS"]
 
@@ -100,7 +98,7 @@ def _page(asked: Asked) -> Page:
     wait = asked.query.get("wait", "1")
     if wait not in _WAITS:
         raise RequestError(f"'wait' must be 0 or 1, not {wait[:64]!r}", field="wait")
-    return Page(number(asked, "after_seq", 0) or 0, number(asked, "limit", 1), _WAITS[wait])
+    return Page(number(asked.query, "after_seq", 0) or 0, number(asked.query, "limit", 1), _WAITS[wait])
 
 
 _WAITS: Final = {"0": False, "false": False, "1": True, "true": True}
@@ -125,7 +123,7 @@ def _place(run: Run) -> dict[str, Any]:
 async def _take_results(asked: Asked) -> ASGIApp:
     results = read_results(asked.body)
     stream = await stream_of_run(asked)
-    async with turn(stream):
+    async with asked.service.turns.of(stream):
         run = await run_of_stream(asked.service.log, stream)
         _check_place(asked.body, run)
         _check_complete(results, run)

@@ -26,10 +26,9 @@ from ....log import Record
 from ....names import stream_of_uuid, uuid_of
 from ....wire.times import timestamp
 from ...endpoint import Asked, Endpoint, answer
-from .query import PAGES, paged
+from .pages import PAGES, paged
 from .run import Run, run_of_stream
 from .shelf import Shelf, Thing, project
-from .turns import turn
 
 __all__ = ["ENDPOINTS", "check_session", "link"]
 
@@ -104,7 +103,7 @@ async def _append(
     asked: Asked, id: str, events_of: Callable[[_Session], Awaitable[Sequence[Event]]]
 ) -> _Session:
     """Add to a session what ``events_of`` makes of it, and return it as it stands then."""
-    async with turn((await _SHELF.find(asked, id)).stream):
+    async with asked.service.turns.of((await _SHELF.find(asked, id)).stream):
         session = _folded(await _SHELF.find(asked, id))
         events = await events_of(session)
         if not events:

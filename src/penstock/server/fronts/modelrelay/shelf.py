@@ -20,7 +20,6 @@ from ....events import Custom
 from ....log import FRESH, Record
 from ....names import stream_of_uuid, uuid_of
 from ...endpoint import Asked
-from .turns import turn
 
 __all__ = ["Shelf", "Thing", "project"]
 
@@ -102,7 +101,7 @@ class Shelf(NamedTuple):
 
     async def _note(self, asked: Asked, event: Custom) -> None:
         log, index = asked.service.log, self._index(asked)
-        async with turn(index):
+        async with asked.service.turns.of(index):
             try:
                 await log.append(index, [event])
             except StreamSealed:  # so long unused that it was forgotten: begin again

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from ....agents import Agent
 from ....dialects import Wire
 from ....dialects.opper import Call, begin
+from ....dialects.opper.shape import unprocessable
 from ....engine.runs import Started
 from ....engine.schemas import compiled
-from ....errors import AgentExists, AgentNotFound, RequestError
+from ....errors import AgentExists, AgentNotFound, Unprocessable
 from ....snapshot import Response
-from ...endpoint import Asked
+from ...endpoint import Asked, number
 from ...respond import EventStream
 
 __all__ = ["page", "streamed", "whole"]
 
+_PAGE = 100
 _LARGEST_PAGE = 1000
 
 
@@ -52,7 +52,7 @@ async def _started(asked: Asked, call: Call, *, stored: bool, hold: bool) -> Sta
 
 
 def _check(call: Call) -> None:
-    """Raises: RequestError (422): a schema is none, or the input does not fit."""
+    """Raises: Unprocessable (a schema is none, or the input does not fit)."""
     agent = call.agent
     if agent.output_schema is not UNSET:
         compiled(agent.output_schema, "output_schema")
@@ -61,9 +61,7 @@ def _check(call: Call) -> None:
     if fault := compiled(agent.input_schema, "input_schema").fault(call.input):
         path, why = fault
         field = "input" if not path else f"input{path}" if path.startswith("[") else f"input.{path}"
-        error = RequestError(f"{field!r} does not fit the input schema: {why}", field=field)
-        error.status = 422
-        raise error
+        raise Unprocessable(f"{field!r} does not fit the input schema: {why}", field=field)
 
 
 async def _remember(asked: Asked, agent: Agent) -> None:
@@ -78,14 +76,8 @@ async def _remember(asked: Asked, agent: Agent) -> None:
             pass
 
 
-def page(asked: Asked) -> dict[str, Any]:
+def page(asked: Asked) -> dict[str, int]:
     """Return which page of a list is asked for. Raises: RequestError (422)."""
-    found = {}
-    for name, default in (("offset", 0), ("limit", 100)):
-        text = asked.query.get(name) or str(default)
-        if not (text.isascii() and text.isdecimal()) or (int(text[:9]) > _LARGEST_PAGE and name == "limit"):
-            error = RequestError(f"{name!r} must be a number from 0 to {_LARGEST_PAGE}", field=name)
-            error.status = 422
-            raise error
-        found[name] = int(text[:9])
-    return found
+    with unprocessable():
+        offset, limit = number(asked.query, "offset", 0), number(asked.query, "limit", 0, _LARGEST_PAGE)
+    return {"offset": offset or 0, "limit": _PAGE if limit is None else limit}

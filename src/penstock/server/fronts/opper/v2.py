@@ -25,7 +25,7 @@ from ....dialects.opper import (
     answer as answered,
 )
 from ....dialects.opper.span import write_span, write_trace
-from ....errors import RequestError
+from ....errors import Unprocessable
 from ....names import stream_of_uuid
 from ...endpoint import Asked, Endpoint, Front, answer
 from .calls import page, streamed, whole
@@ -81,9 +81,7 @@ def _sort(text: str) -> Sort:
     for sort in get_args(Sort):
         if sort == text:
             return cast(Sort, sort)
-    error = RequestError(f"'sort' must be one of {', '.join(get_args(Sort))}", field="sort")
-    error.status = 422
-    raise error
+    raise Unprocessable(f"'sort' must be one of {', '.join(get_args(Sort))}", field="sort")
 
 
 async def _get(asked: Asked) -> ASGIApp:
