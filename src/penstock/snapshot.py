@@ -44,7 +44,7 @@ from .events import (
 )
 from .wire import jsontext
 
-__all__ = ["GrowingPart", "Response", "Snapshot", "apply", "conversation", "fold", "grown", "view"]
+__all__ = ["GrowingPart", "Response", "Snapshot", "apply", "conversation", "fold", "grown", "text_of", "view"]
 
 Status = Literal["open", "stopping", "done", "failed"]
 
@@ -71,6 +71,23 @@ def grown(part: Part, text: str) -> Part:
             return replace(part, text=whole)
     name = _TEXT_FIELD.get(type(part))
     return replace(part, **{name: getattr(part, name) + text}) if name and text else part
+
+
+def text_of(part: Part) -> str:
+    """
+    Return what the deltas of ``part`` add up to: the reverse of :func:`grown`.
+
+    Data is its JSON, or as much of its text as came. Parts that have no deltas have no text.
+    """
+    match part:
+        case TextPart(text=text) | ReasoningPart(text=text) | RefusalPart(text=text):
+            return text
+        case ToolCallPart(arguments=arguments):
+            return arguments
+        case DataPart(value=value, text=text):
+            return text if value is UNSET else json.encode(value).decode()
+        case _:
+            return ""
 
 
 def _value(text: str) -> Any:

@@ -13,10 +13,10 @@ from msgspec import UNSET
 
 from ...errors import PenstockError
 from ...events import DataPart, Part, ResponseDone, SourcePart, ToolCallPart
-from ...snapshot import Response
+from ...snapshot import Response, text_of
 from ...wire import jsontext
 from .encode import PROVIDER
-from .turn import CONTENT, text
+from .turn import CONTENT
 from .words import STOP, code_of, write_call, write_usage
 
 __all__ = [
@@ -66,7 +66,7 @@ def said(parts: Iterable[Part]) -> str:
     """Return the text of an answer. Beside data there is none: readers parse it as JSON."""
     content = [part for part in parts if isinstance(part, CONTENT)]
     data = [part for part in content if isinstance(part, DataPart) and part.value is not UNSET]
-    return text(data[0]) if data else "".join(map(text, content))
+    return text_of(data[0]) if data else "".join(map(text_of, content))
 
 
 # -- batches

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from msgspec import UNSET, Struct, json
+from msgspec import UNSET, Struct
 
 from ...events import (
     TERMINAL,
@@ -29,6 +29,7 @@ from ...events import (
     ToolCallPart,
 )
 from ...serial import Serial
+from ...snapshot import text_of
 
 __all__ = [
     "CONTENT",
@@ -41,7 +42,6 @@ __all__ = [
     "Told",
     "Turn",
     "Value",
-    "text",
 ]
 
 CONTENT: Final = (TextPart, RefusalPart, DataPart)
@@ -171,7 +171,7 @@ class Turn:
                     yield CallBegun(begun.index, part)
                 elif isinstance(part, self._kinds):
                     self._speaking = key
-                yield from _pieces(begun, text(part))
+                yield from _pieces(begun, text_of(part))
             case PartDelta(part_id=key, delta=delta):
                 yield from _pieces(self._open[key], delta)
             case PartDone(part_id=key, part=part):
@@ -191,10 +191,10 @@ class Turn:
                 yield CallDone(begun.index, call)
             case DataPart():
                 if part.value is UNSET or not begun.sent:
-                    yield from _pieces(begun, text(part)[begun.sent :])
+                    yield from _pieces(begun, text_of(part)[begun.sent :])
                 yield Value(part)
             case _:
-                yield from _pieces(begun, text(part)[begun.sent :])
+                yield from _pieces(begun, text_of(part)[begun.sent :])
 
 
 def _pieces(begun: _Open, text: str) -> Iterator[Told]:
@@ -208,16 +208,3 @@ def _pieces(begun: _Open, text: str) -> Iterator[Told]:
                 yield Thought(piece)
             case _:
                 yield Piece(piece)
-
-
-def text(part: Part) -> str:
-    """Return what a part says: data as JSON, or as much of that as came; a call's arguments."""
-    match part:
-        case TextPart(text=text) | RefusalPart(text=text) | ReasoningPart(text=text):
-            return text
-        case DataPart(value=value, text=text):
-            return text if value is UNSET else json.encode(value).decode()
-        case ToolCallPart(arguments=arguments):
-            return arguments
-        case _:
-            return ""

@@ -9,9 +9,10 @@ from msgspec import UNSET
 
 from ...events import FilePart, MessageAdded, Part, Role, TextPart, ToolCallPart, ToolResultPart
 from ...requests import Start, Tool
+from ...snapshot import text_of
 from ...wire import jsontext
 from .request import NAME
-from .turn import CONTENT, text
+from .turn import CONTENT
 from .words import write_call
 
 __all__ = ["write_request"]
@@ -67,7 +68,7 @@ def _content(parts: Iterable[Part]) -> Iterator[dict[str, Any]]:
                 named = {"filename": name} if name else {}
                 yield {"type": "file", "file": {"data_base64": data, "mime_type": mime, **named}}
             case _ if isinstance(part, CONTENT):
-                yield _text(text(part))
+                yield _text(text_of(part))
             case _:
                 pass
 

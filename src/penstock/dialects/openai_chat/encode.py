@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from msgspec import UNSET, Struct, json
+from msgspec import UNSET, Struct
 
 from ...events import (
     Custom,
@@ -33,7 +33,7 @@ from ...events import (
     TextPart,
     ToolCallPart,
 )
-from ...snapshot import Response
+from ...snapshot import Response, text_of
 from ...wire import Frame, jsontext
 from .. import Spoken
 from .usage import write_usage
@@ -155,7 +155,7 @@ class Encoder:
             case _:
                 said = _Said(before + self._deltas.get(type(part), b""), b"}", type(part), choice)
                 self._parts[key] = said
-                if text := _text(part):
+                if text := text_of(part):
                     yield from self._delta(said, text)
 
     def _begin_call(self, key: str, part: ToolCallPart, choice: int, before: bytes) -> Iterator[Frame]:
@@ -200,7 +200,7 @@ class Encoder:
         """Say what no delta said; a part may come whole. A value is spelled once only."""
         if said.kind is DataPart and said.sent:
             return
-        if rest := _text(part)[said.sent :]:
+        if rest := text_of(part)[said.sent :]:
             yield from self._delta(said, rest)
         if said.kind is ToolCallPart:
             yield from self._complete_call(said)
@@ -258,7 +258,7 @@ def _whole_choice(response: Response, choice: int, done: ResponseDone) -> dict[s
     parts = response.content(choice)
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
     for name, kinds in _MEMBERS.items():
-        if said := [_text(part) for part in parts if isinstance(part, kinds)]:
+        if said := [text_of(part) for part in parts if isinstance(part, kinds)]:
             message[name] = "".join(said)
     if calls := [_whole_call(part) for part in parts if isinstance(part, ToolCallPart)]:
         message["tool_calls"] = calls
@@ -288,18 +288,6 @@ def _annotation(part: SourcePart) -> dict[str, Any]:
     if part.extra is not UNSET:
         return {key: value for key, value in part.extra.items() if key != "index"}
     return {"type": "url_citation", "url_citation": {"url": part.url, "title": part.title}}
-
-
-def _text(part: Part) -> str:
-    match part:
-        case TextPart(text=text) | ReasoningPart(text=text) | RefusalPart(text=text):
-            return text
-        case ToolCallPart(arguments=arguments):
-            return arguments
-        case DataPart(value=value, text=text):
-            return text if value is UNSET else json.encode(value).decode()
-        case _:
-            return ""
 
 
 def _failure(event: ResponseFailed) -> Frame:

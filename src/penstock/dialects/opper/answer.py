@@ -14,9 +14,9 @@ from msgspec import UNSET
 from ...errors import PenstockError
 from ...events import ATTEMPT_FAILED, Part, ResponseDone, ToolCallPart, Usage
 from ...names import stream_of, uuid_of
-from ...snapshot import Response
+from ...snapshot import Response, text_of
 from ...wire import jsontext
-from .content import payload, said, text
+from .content import KINDS, payload, said
 
 __all__ = [
     "answer",
@@ -56,7 +56,7 @@ def answer_v1(response: Response) -> dict[str, Any]:
     value = payload(parts)
     return {
         "span_id": span_of(response.response_id),
-        "message": "".join(map(text, parts)),
+        "message": "".join(text_of(part) for part in parts if isinstance(part, KINDS)),
         **({} if value is UNSET else {"json_payload": value}),
         "cached": False,
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from msgspec import UNSET, Struct, UnsetType, json
+from msgspec import UNSET, Struct, UnsetType
 
 from ...events import (
     TERMINAL,
@@ -22,14 +22,14 @@ from ...events import (
     PartStarted,
     RefusalPart,
     TextPart,
-    ToolCallPart,
 )
 from ...serial import Serial
+from ...snapshot import text_of
 from ...wire import Frame, jsontext
 
-__all__ = ["Content", "Pieces", "payload", "said", "text"]
+__all__ = ["KINDS", "Content", "Pieces", "payload", "said"]
 
-_KINDS: Final = (TextPart, RefusalPart, DataPart)
+KINDS: Final = (TextPart, RefusalPart, DataPart)
 
 
 class Content:
@@ -44,7 +44,7 @@ class Content:
     def feed(self, event: Event) -> Iterator[Event]:
         """Take one event; yield those of the content that may be said now, and the terminal one."""
         match event:
-            case PartStarted(part_id=key, part=part, choice=0) if isinstance(part, _KINDS):
+            case PartStarted(part_id=key, part=part, choice=0) if isinstance(part, KINDS):
                 self._heard.add(key)
             case PartDelta(part_id=key) | PartDone(part_id=key) if key in self._heard:
                 pass
@@ -73,20 +73,8 @@ class Pieces(Struct):
         """Say what no delta said, for a part may come whole. A value is spelled once only."""
         if self.sent and isinstance(part, DataPart) and part.value is not UNSET:
             return ()
-        whole = part.arguments if isinstance(part, ToolCallPart) else text(part)
-        rest = whole[self.sent :]
+        rest = text_of(part)[self.sent :]
         return self.say(rest) if rest else ()
-
-
-def text(part: Part) -> str:
-    """Return a part of the content as text: data as JSON, or as much of it as came."""
-    match part:
-        case TextPart(text=text) | RefusalPart(text=text):
-            return text
-        case DataPart(value=value, text=text):
-            return text if value is UNSET else json.encode(value).decode()
-        case _:
-            return ""
 
 
 def payload(parts: Iterable[Part]) -> Any | UnsetType:
@@ -97,4 +85,8 @@ def payload(parts: Iterable[Part]) -> Any | UnsetType:
 
 def said(parts: Iterable[Part]) -> str:
     """Return the text among ``parts``; data that never became a value counts as text."""
-    return "".join(text(part) for part in parts if not isinstance(part, DataPart) or part.value is UNSET)
+    return "".join(
+        text_of(part)
+        for part in parts
+        if isinstance(part, KINDS) and not (isinstance(part, DataPart) and part.value is not UNSET)
+    )

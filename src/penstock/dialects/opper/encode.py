@@ -34,10 +34,11 @@ from ...events import (
     ResponseStarted,
 )
 from ...fields import Fields, Kind, Leaf, Path, spelled
+from ...snapshot import text_of
 from ...wire import Frame, jsontext
 from .. import Spoken
 from .answer import span_of
-from .content import Content, Pieces, text
+from .content import Content, Pieces
 
 __all__ = ["Encoder"]
 
@@ -81,7 +82,7 @@ class Encoder:
             match passed:
                 case PartStarted(part_id=key, part=part):
                     self._speaking, self._voice = key, self._for(part)
-                    yield from self._voice.say(begun) if (begun := text(part)) else ()
+                    yield from self._voice.say(begun) if (begun := text_of(part)) else ()
                 case PartDelta(delta=delta):
                     yield from self._voice.say(delta)
                 case PartDone(part=part):
@@ -130,7 +131,7 @@ class _Leaves:
         if self._path is not None or not isinstance(part, DataPart) or part.value is UNSET:
             return last
         self._fields = Fields()
-        return [*self.say(text(part)), *self._close()]
+        return [*self.say(text_of(part)), *self._close()]
 
     def _close(self) -> list[Frame]:
         try:

@@ -26,10 +26,11 @@ from ...events import (
     ResponseStarted,
     ToolCallPart,
 )
+from ...snapshot import text_of
 from ...wire import Frame, jsontext
 from .. import Spoken
 from .answer import complete, usage_v3
-from .content import Content, Pieces, text
+from .content import Content, Pieces
 
 __all__ = ["Encoder"]
 
@@ -90,7 +91,7 @@ class Encoder:
         """Say something of the content, or the end."""
         match event:
             case PartStarted(part_id=key, part=part):
-                yield from self._begin(key, part, text(part), Pieces(_CONTENT, b"}"))
+                yield from self._begin(key, part, text_of(part), Pieces(_CONTENT, b"}"))
             case PartDelta(part_id=key, delta=delta):
                 yield from self._speaking[key].say(delta)
             case PartDone(part_id=key, part=part):
