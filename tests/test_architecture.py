@@ -22,7 +22,7 @@ SOURCES = Path(__file__).parents[1] / "src"
 LAYERS: list[set[str]] = [
     {"errors"},
     {"cursor", "events", "wire"},
-    {"grammar", "serial", "snapshot", "fields", "names", "requests", "reconnect", "config"},
+    {"bodies", "grammar", "serial", "snapshot", "fields", "names", "requests", "reconnect", "config"},
     {"agents"},
     {"dialects"},
     {"log"},

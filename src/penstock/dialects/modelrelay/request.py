@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
 
+from ...bodies import at, items, member, needed, number, strings, wrong
 from ...errors import RequestError
 from ...events import (
     FilePart,
@@ -25,7 +26,6 @@ from ...events import (
 )
 from ...requests import Start, Tool, ToolChoice
 from .run import plan_hash
-from .shape import at, items, member, needed, number, strings, wrong
 
 __all__ = ["NAME", "read_request", "read_results", "read_run"]
 

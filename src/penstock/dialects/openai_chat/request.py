@@ -13,6 +13,7 @@ from typing import Any, Final, get_args
 
 from msgspec import UNSET
 
+from ...bodies import member, number, present, wrong
 from ...errors import RequestError
 from ...events import (
     DataPart,
@@ -51,75 +52,36 @@ def read_request(body: Mapping[str, Any]) -> Start:
     Raises:
         RequestError: a member is missing or of the wrong type; ``field`` names it.
     """
-    messages = _typed(body, "messages", list, required=True)
+    messages = present(body, "messages", list)
     if not messages:
         raise RequestError("'messages' is empty: there is nothing to answer", field="messages")
     schema, name = _schema(body)
-    limit = _number(body, "max_completion_tokens", int)
+    limit = number(body, "max_completion_tokens", whole=True)
     return Start(
-        model=_typed(body, "model", str, required=True),
+        model=present(body, "model", str),
         input=tuple(_message(message, f"messages[{n}]") for n, message in enumerate(messages)),
-        tools=tuple(_tool(tool, f"tools[{n}]") for n, tool in enumerate(_typed(body, "tools", list) or ())),
+        tools=tuple(_tool(tool, f"tools[{n}]") for n, tool in enumerate(member(body, "tools", list) or ())),
         tool_choice=_tool_choice(body.get("tool_choice")),
         output_schema=schema,
         output_name=name,
         choices=_choices(body),
-        max_output_tokens=limit if limit is not UNSET else _number(body, "max_tokens", int),
-        temperature=_number(body, "temperature", float),
-        top_p=_number(body, "top_p", float),
+        max_output_tokens=limit if limit is not UNSET else number(body, "max_tokens", whole=True),
+        temperature=number(body, "temperature"),
+        top_p=number(body, "top_p"),
         stop=_stop(body.get("stop")),
-        metadata=_typed(body, "metadata", dict) or UNSET,
+        metadata=member(body, "metadata", dict) or UNSET,
         extra={key: value for key, value in body.items() if key not in _NOT_EXTRA} or UNSET,
         extra_dialect=_NAME,
     )
 
 
-_TYPE_NAMES: Final[dict[type, str]] = {
-    str: "a string",
-    list: "a list",
-    dict: "an object",
-    int: "an integer",
-    float: "a number",
-    bool: "a boolean",
-}
-
-
-def _wrong(field: str, kind: type) -> RequestError:
-    return RequestError(f"{field!r} must be {_TYPE_NAMES[kind]}", field=field)
-
-
-def _typed(body: Mapping[str, Any], key: str, kind: type, *, required: bool = False, where: str = "") -> Any:
-    """Return a member of type ``kind``, or None where it is null or missing and may be."""
-    field = f"{where}.{key}" if where else key
-    value = body.get(key)
-    if value is None:
-        if required:
-            raise RequestError(f"{field!r} is missing", field=field)
-        return None
-    if not isinstance(value, kind):
-        raise _wrong(field, kind)
-    return value
-
-
-def _number(body: Mapping[str, Any], key: str, kind: type) -> Any:
-    value = body.get(key)
-    if value is None:
-        return UNSET
-    allowed = int if kind is int else (int, float)
-    if isinstance(value, bool) or not isinstance(value, allowed):
-        raise _wrong(key, kind)
-    if kind is int and value < 1:
-        raise RequestError(f"{key!r} must be at least 1", field=key)
-    return value
-
-
 def _choices(body: Mapping[str, Any]) -> int:
-    number = _number(body, "n", int)
-    if number is UNSET:
+    choices = number(body, "n", whole=True)
+    if choices is UNSET:
         return 1
-    if number > MAX_CHOICES:
+    if choices > MAX_CHOICES:
         raise RequestError(f"'n' must be at most {MAX_CHOICES}", field="n")
-    return int(number)
+    return int(choices)
 
 
 def _stop(value: Any) -> tuple[str, ...]:
@@ -135,18 +97,18 @@ def _stop(value: Any) -> tuple[str, ...]:
 
 
 def _schema(body: Mapping[str, Any]) -> tuple[Any, str]:
-    wanted = _typed(body, "response_format", dict)
-    match (wanted or {}).get("type", "text"):
+    wanted = member(body, "response_format", dict) or {}
+    match wanted.get("type", "text"):
         case "text":
             return UNSET, ""
         case "json_object":
             return {}, ""
         case "json_schema":
             where = "response_format.json_schema"
-            described = _typed(wanted, "json_schema", dict, required=True, where="response_format")
+            described = present(wanted, "json_schema", dict, "response_format")
             return (
-                _typed(described, "schema", dict, where=where) or {},
-                _typed(described, "name", str, where=where) or "",
+                member(described, "schema", dict, where) or {},
+                member(described, "name", str, where) or "",
             )
         case other:
             message = f"'response_format.type' must be text, json_object or json_schema, not {other!r}"
@@ -155,18 +117,18 @@ def _schema(body: Mapping[str, Any]) -> tuple[Any, str]:
 
 def _tool(raw: Any, where: str) -> Tool:
     if not isinstance(raw, dict):
-        raise _wrong(where, dict)
+        raise wrong(where, "an object")
     if raw.get("type", "function") != "function":  # a hosted tool: the upstream's own business
-        kind = _typed(raw, "type", str, required=True, where=where)
-        return Tool(_typed(raw, "name", str, where=where) or kind, extra={"raw": raw})
-    function = _typed(raw, "function", dict, required=True, where=where)
-    parameters = _typed(function, "parameters", dict, where=f"{where}.function")
-    strict = _typed(function, "strict", bool, where=f"{where}.function")
+        kind = present(raw, "type", str, where)
+        return Tool(member(raw, "name", str, where) or kind, extra={"raw": raw})
+    function = present(raw, "function", dict, where)
+    parameters = member(function, "parameters", dict, f"{where}.function")
+    strict = member(function, "strict", bool, f"{where}.function")
     rest = {key: value for key, value in function.items()
             if key not in ("name", "description", "parameters", "strict")}  # fmt: skip
     return Tool(
-        _typed(function, "name", str, required=True, where=f"{where}.function"),
-        _typed(function, "description", str, where=f"{where}.function") or "",
+        present(function, "name", str, f"{where}.function"),
+        member(function, "description", str, f"{where}.function") or "",
         UNSET if parameters is None else parameters,
         UNSET if strict is None else strict,
         rest or UNSET,
@@ -188,13 +150,13 @@ def _tool_choice(value: Any) -> Any:
 
 def _message(raw: Any, where: str) -> MessageAdded:
     if not isinstance(raw, dict):
-        raise _wrong(where, dict)
-    role = _typed(raw, "role", str, required=True, where=where)
+        raise wrong(where, "an object")
+    role: Any = present(raw, "role", str, where)
     if role not in _ROLES:
         raise RequestError(f"'{where}.role' must be one of {', '.join(_ROLES)}", field=f"{where}.role")
     rest = {key: value for key, value in raw.items() if key not in _MESSAGE and value is not None}
     if role == "tool":
-        call_id = _typed(raw, "tool_call_id", str, required=True, where=where)
+        call_id = present(raw, "tool_call_id", str, where)
         return MessageAdded(role, (ToolResultPart(call_id, raw.get("content")),), extra=rest or UNSET)
     parts = (*_reasoning(raw, where), *_content(raw.get("content"), f"{where}.content"), *_calls(raw, where))
     return MessageAdded(role, parts, extra=rest or UNSET)
@@ -212,12 +174,12 @@ _MESSAGE: Final = (
 
 
 def _reasoning(raw: Mapping[str, Any], where: str) -> Iterator[Part]:
-    thought = _typed(raw, "reasoning_content", str, where=where)
-    details = _typed(raw, "reasoning_details", list, where=where)
+    thought = member(raw, "reasoning_content", str, where)
+    details = member(raw, "reasoning_details", list, where)
     if thought or details:
         extra: Extra = {"reasoning_details": details} if details else UNSET
         yield ReasoningPart(thought or "", extra=extra)
-    if refusal := _typed(raw, "refusal", str, where=where):
+    if refusal := member(raw, "refusal", str, where):
         yield RefusalPart(refusal)
 
 
@@ -265,11 +227,11 @@ def _rest(piece: Mapping[str, Any], name: str) -> Extra:
 
 
 def _calls(raw: Mapping[str, Any], where: str) -> Iterator[Part]:
-    for n, call in enumerate(_typed(raw, "tool_calls", list, where=where) or ()):
+    for n, call in enumerate(member(raw, "tool_calls", list, where) or ()):
         match call:
             case {"id": str(call_id), "function": {"name": str(name)}}:
                 at = f"{where}.tool_calls[{n}].function"
-                arguments = _typed(call["function"], "arguments", str, where=at)
+                arguments = member(call["function"], "arguments", str, at)
                 yield ToolCallPart(call_id, name, arguments or "")
             case _:
                 field = f"{where}.tool_calls[{n}]"

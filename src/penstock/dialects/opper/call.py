@@ -15,9 +15,10 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from ...agents import Agent, Example, ask
+from ...bodies import member, needed, strings, wrong
 from ...errors import RequestError
 from ...requests import MAX_ATTEMPTS, Candidate, Start, Tool
-from .shape import member, needed, strings, unprocessable, wrong
+from .shape import unprocessable
 
 __all__ = [
     "NEW",
@@ -232,7 +233,7 @@ def _candidate(raw: Any, where: str) -> Candidate:
             return Candidate(raw)
         case dict():
             key = "model" if "model" in raw and "name" not in raw else "name"  # as the SDK's documentation
-            return Candidate(needed(raw, key, where), _options(raw, "options", where))
+            return Candidate(needed(raw, key, str, where), _options(raw, "options", where))
         case _:
             raise wrong(where, "the name of a model, or an object with a 'name'")
 
@@ -246,7 +247,7 @@ def _options(raw: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
 
 
 _READ: Final[dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
-    "name": lambda body: {"name": needed(body, "name")},
+    "name": lambda body: {"name": needed(body, "name", str)},
     "description": _text("description"),
     "instructions": _text("instructions"),
     "model": _models,
@@ -267,7 +268,7 @@ def _tool(raw: Any, where: str) -> Tool:
         raise wrong(where, "an object")
     parameters = member(raw, "parameters", dict, where)
     return Tool(
-        needed(raw, "name", where),
+        needed(raw, "name", str, where),
         member(raw, "description", str, where) or "",
         UNSET if parameters is None else parameters,
     )

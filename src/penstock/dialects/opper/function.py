@@ -16,11 +16,12 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from ...agents import Agent, Revision
+from ...bodies import needed, wrong
 from ...requests import Candidate
 from ...wire import jsontext
 from ...wire.times import timestamp
 from .call import NEW, defined
-from .shape import needed, unprocessable, wrong
+from .shape import unprocessable
 
 __all__ = [
     "patched",
@@ -39,7 +40,7 @@ _NEVER_NULL: Final = ("name", "instructions", "observer_enabled")
 @unprocessable()
 def read_function(body: Mapping[str, Any]) -> Agent:
     """Read the body of ``POST /v2/functions``. Raises: RequestError (422)."""
-    needed(body, "instructions")
+    needed(body, "instructions", str)
     return _named_well(defined(NEW, {"name": None, **body}))
 
 

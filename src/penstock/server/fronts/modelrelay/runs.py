@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp
 
+from ....bodies import member
 from ....dialects.modelrelay import RUN, read_results, read_run
 from ....dialects.modelrelay.run import NODE, outputs, plan_of, step_of
-from ....dialects.modelrelay.shape import member
 from ....errors import RequestError
 from ....events import MessageAdded, ToolCallPart, ToolResultPart
 from ....names import uuid_of

@@ -18,8 +18,8 @@ from msgspec import UNSET
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from ....bodies import member
 from ....dialects.modelrelay.answer import message, said
-from ....dialects.modelrelay.shape import member
 from ....errors import RequestError, StreamNotFound
 from ....events import Custom, Event, MessageAdded, Role, TextPart
 from ....log import Record

@@ -12,13 +12,18 @@ from typing import Any, Final, TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from ...errors import RequestError
+from .errors import RequestError
 
-__all__ = ["at", "items", "member", "needed", "number", "strings", "wrong"]
+__all__ = ["at", "items", "member", "needed", "number", "present", "strings", "wrong"]
 
-T = TypeVar("T", str, list[Any], dict[str, Any])
+T = TypeVar("T", str, list[Any], dict[str, Any], bool)
 
-_TYPE_NAMES: Final[dict[type, str]] = {str: "a string", list: "a list", dict: "an object"}
+_TYPE_NAMES: Final[dict[type, str]] = {
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+    bool: "a boolean",
+}
 
 
 def at(where: str, key: str) -> str:
@@ -39,12 +44,19 @@ def member(body: Mapping[str, Any], key: str, kind: type[T], where: str = "") ->
     raise wrong(at(where, key), _TYPE_NAMES[kind])
 
 
+def present(body: Mapping[str, Any], key: str, kind: type[T], where: str = "") -> T:
+    """Return a member that may not be missing. Raises: RequestError."""
+    value = member(body, key, kind, where)
+    if value is None:
+        raise RequestError(f"{at(where, key)!r} is missing", field=at(where, key))
+    return value
+
+
 def needed(body: Mapping[str, Any], key: str, kind: type[T], where: str = "") -> T:
     """Return a member that may not be missing, nor be empty. Raises: RequestError."""
-    value = member(body, key, kind, where)
+    value = present(body, key, kind, where)
     if not value:
-        field = at(where, key)
-        raise RequestError(f"{field!r} is {'missing' if value is None else 'empty'}", field=field)
+        raise RequestError(f"{at(where, key)!r} is empty", field=at(where, key))
     return value
 
 
