@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"errors"},
     {"cursor", "events", "wire"},
     {"bodies", "grammar", "serial", "snapshot", "fields", "names", "requests", "reconnect", "config"},
-    {"agents"},
+    {"agents", "calls"},
     {"dialects"},
     {"log"},
     {"engine"},

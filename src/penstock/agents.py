@@ -6,7 +6,7 @@ tools. A *function*, as Opper calls it, is an agent without tools. Every change
 of one is a new revision; a call names a revision, or takes the latest. Catalogs
 store exactly the JSON that :func:`encode_agent` returns.
 
-:func:`ask` is the one place where instructions, examples, schemas and input
+:func:`ask` and :func:`tell` are the one place where instructions, examples, schemas and input
 become a prompt.
 """
 
@@ -19,9 +19,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType, json
 
 from .errors import RequestError
 from .events import Extra, MessageAdded, TextPart
-from .requests import Candidate, Start, Tool
+from .requests import Candidate, ReviewPolicy, Start, Tool
 
-__all__ = ["MAX_NAME", "Agent", "Example", "Revision", "Sort", "ask", "decode_agent", "encode_agent"]
+__all__ = [
+    "MAX_NAME", "Agent", "Example", "Revision", "Sort",
+    "ask", "decode_agent", "encode_agent", "tell",
+]  # fmt: skip
 
 MAX_NAME: Final = 255
 """Characters in the name of an agent; as many as file systems give a file."""
@@ -54,6 +57,11 @@ class Agent(Struct, frozen=True, omit_defaults=True):
     """How many answers may be asked for until one fits ``output_schema``; 0: it is not checked."""
     examples: Annotated[int, Meta(ge=0)] = 3
     """How many of a call's examples go into the prompt."""
+    review: ReviewPolicy = "respect_tool"
+    max_iterations: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    """How often the model may be asked in one answer; a smaller limit than the server's own."""
+    max_time: Annotated[float, Meta(gt=0)] | UnsetType = UNSET
+    """Seconds; a shorter limit than the server's own."""
     extra: Extra = UNSET
     """What a front knows and the definition has no name for, kept verbatim."""
 
@@ -111,18 +119,26 @@ def ask(agent: Agent, input: Any, examples: Sequence[Example] = ()) -> Start:
     so; examples are turns that have been; text goes in as it is, any other
     value as JSON.
     """
-    first, *others = agent.models or (Candidate(""),)
     shown = [message for example in examples[: agent.examples] for message in _turn(example)]
+    return tell(agent, (*shown, MessageAdded("user", (TextPart(_text(input)),))))
+
+
+def tell(agent: Agent, messages: Sequence[MessageAdded]) -> Start:
+    """Return the request that saying ``messages``, a conversation, to ``agent`` is."""
+    first, *others = agent.models or (Candidate(""),)
     return Start(
         model=first.model,
         extra=first.options or UNSET,
         fallbacks=tuple(others),
         agent=agent.name,
         instructions="\n\n".join(_instructions(agent)),
-        input=(*shown, MessageAdded("user", (TextPart(_text(input)),))),
+        input=tuple(messages),
         tools=agent.tools,
         output_schema=agent.output_schema,
         attempts=agent.attempts,
+        review=agent.review,
+        max_iterations=agent.max_iterations,
+        max_time=agent.max_time,
     )
 
 

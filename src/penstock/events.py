@@ -28,6 +28,7 @@ from msgspec import UNSET, Struct, UnsetType, json
 __all__ = [
     "ATTEMPT_FAILED",
     "PRIVATE",
+    "ROUND_DONE",
     "TERMINAL",
     "Custom",
     "DataPart",
@@ -65,7 +66,7 @@ __all__ = [
 Extra = dict[str, Any] | UnsetType
 """What a dialect knows and the canonical model has no name for, kept verbatim."""
 
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "max_iterations"]
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 PRIVATE: Final[tuple[Role, ...]] = ("system", "developer")
@@ -159,6 +160,8 @@ class MessageAdded(_Event, frozen=True, tag="message.added"):
     role: Role
     parts: tuple[Part, ...] = ()
     message_id: str = ""
+    request: Extra = UNSET
+    """The settings with which it is to be answered, where it waits for its turn. Stays on the server."""
     extra: Extra = UNSET
 
 
@@ -168,6 +171,8 @@ class ResponseStarted(_Event, frozen=True, tag="response.started"):
     agent: str = ""
     request: Extra = UNSET
     """The settings it was asked for with (``requests.Start`` less its input). Stays on the server."""
+    answers: MessageAdded | UnsetType = UNSET
+    """The message that it answers, as it was added, if that had to wait for its turn."""
     extra: Extra = UNSET
 
 
@@ -175,6 +180,8 @@ class StopRequested(_Event, frozen=True, tag="response.stop.requested"):
     """Somebody asked the answer to end. Not a disconnect: a fact, for all to see."""
 
     by: str = ""
+    dropped: tuple[str, ...] = ()
+    """Ids of the messages that waited for their turn, and are not to be answered any more."""
 
 
 class ResponseDone(_Event, frozen=True, tag="response.done"):
@@ -246,6 +253,8 @@ class ReviewDone(_Event, frozen=True, tag="tool.review.done"):
     digest: str
     verdict: Literal["approved", "rejected", "expired"]
     by: str = ""
+    output: Any = UNSET
+    """What counts as the tool's result, if it is not to run although the call was approved."""
 
 
 class Custom(_Event, frozen=True, tag="custom"):
@@ -265,6 +274,14 @@ ATTEMPT_FAILED: Final = "attempt.failed"
 The name of the custom event that an attempt at an answer leaves, of which nothing
 else was recorded: its ``data`` says the ``model``, and ``code`` and ``message``
 of what was wrong.
+"""
+
+ROUND_DONE: Final = "round.done"
+"""
+The name of the custom event that ends a round of an answer: the model has asked for
+tools that the server runs, and will be asked again with their results. Its ``data``
+is the round's ``usage``, as of a terminal event, and the ``model`` and ``id`` that the
+upstream gave it.
 """
 
 TERMINAL: Final = (ResponseDone, ResponseFailed)

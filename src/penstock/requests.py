@@ -19,6 +19,7 @@ __all__ = [
     "MAX_CHOICES",
     "Candidate",
     "Decide",
+    "ReviewPolicy",
     "Scope",
     "Start",
     "Stop",
@@ -34,8 +35,11 @@ MAX_CHOICES: Final = 128
 MAX_ATTEMPTS: Final = 100
 """The most answers asked for one after the other, until one fits its schema."""
 
-Scope = Literal["run:write", "run:read", "run:cancel", "admin"]
+Scope = Literal["run:write", "run:read", "run:cancel", "run:review", "admin"]
 """What an API key may do; ``admin`` may everything."""
+
+ReviewPolicy = Literal["none", "respect_tool", "all"]
+"""Which of the server's tools ask a human before they run: none, those that need it, all."""
 
 
 class Tool(Struct, frozen=True, omit_defaults=True):
@@ -46,6 +50,16 @@ class Tool(Struct, frozen=True, omit_defaults=True):
     parameters: dict[str, Any] | UnsetType = UNSET
     strict: bool | UnsetType = UNSET
     extra: Extra = UNSET
+    runner: str = ""
+    """Who runs it: the toolbox of that name, on the server; empty: the caller."""
+    setup: dict[str, Any] = {}
+    """What the runner must know to run it."""
+    needs_review: bool = False
+    """Whether a human is to be asked before it runs."""
+    idempotent: bool = False
+    """Whether to run it twice does no more than to run it once."""
+    max_time: float | UnsetType = UNSET
+    """A shorter limit than the server's own, in seconds."""
 
 
 class ToolChoice(Struct, frozen=True, omit_defaults=True):
@@ -98,6 +112,9 @@ class Start(Struct, frozen=True, omit_defaults=True):
     """How many answers each model may be asked for until one fits ``output_schema``; 0: it is not checked."""
     hold: bool = False
     """Whether nothing is recorded before the answer is whole: for callers who wait for all of it."""
+    max_iterations: int | UnsetType = UNSET
+    """How often the model may be asked in one answer; a smaller limit than the server's own."""
+    review: ReviewPolicy = "respect_tool"
 
 
 class Stop(Struct, frozen=True, omit_defaults=True):
@@ -112,7 +129,10 @@ class Decide(Struct, frozen=True, omit_defaults=True):
     call_id: str
     verdict: Literal["approved", "rejected"]
     digest: str = ""
+    """If it is empty, whichever review of the call is pending is meant."""
     by: str = ""
+    output: Any = UNSET
+    """With ``approved``: what counts as the tool's result, instead of running it."""
 
 
 def settings(start: Start) -> dict[str, Any]:

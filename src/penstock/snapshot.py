@@ -9,7 +9,8 @@ so that a long answer costs no more per delta than a short one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 from msgspec import UNSET, DecodeError, Struct, UnsetType, field, json, to_builtins
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 
 from .events import (
     PRIVATE,
+    ROUND_DONE,
     TERMINAL,
     Custom,
     DataPart,
@@ -39,12 +41,16 @@ from .events import (
     ToolCallPart,
     ToolDone,
     ToolFailed,
+    ToolResultPart,
     ToolStarted,
     Usage,
 )
 from .wire import jsontext
 
-__all__ = ["GrowingPart", "Response", "Snapshot", "apply", "conversation", "fold", "grown", "text_of", "view"]
+__all__ = [
+    "GrowingPart", "Response", "Snapshot",
+    "apply", "conversation", "fold", "grown", "spoken", "text_of", "view",
+]  # fmt: skip
 
 Status = Literal["open", "stopping", "done", "failed"]
 
@@ -126,6 +132,8 @@ class Response(Struct):
     parts: dict[str, GrowingPart] = field(default_factory=dict)
     tools: list[Event] = field(default_factory=list)
     customs: list[Custom] = field(default_factory=list)
+    rounds: list[int] = field(default_factory=list)
+    """How many parts there were at the end of each round that another one followed, or will."""
     request: Extra = UNSET
     end: ResponseDone | ResponseFailed | None = None
 
@@ -146,6 +154,11 @@ class Snapshot(Struct):
     """A stream as it stands: messages and responses in the order in which they came."""
 
     turns: list[MessageAdded | Response] = field(default_factory=list)
+    """A message that had to wait stands before its answer, wherever it was added."""
+    waiting: dict[str, MessageAdded] = field(default_factory=dict)
+    """Messages that wait for their turn, by id, the next one first."""
+    dropped: set[str] = field(default_factory=set)
+    """Ids of those that will never have it."""
 
     @property
     def response(self) -> Response | None:
@@ -170,12 +183,30 @@ def apply(snapshot: Snapshot, event: Event, at: float = 0.0) -> None:
     match event:
         case MessageAdded():
             snapshot.turns.append(event)
+            if event.request is not UNSET:
+                snapshot.waiting[event.message_id] = event
         case ResponseStarted(response_id=name, model=model, agent=agent, request=request):
-            snapshot.turns.append(Response(name, model, agent, at, request=request))
+            begun = Response(name, model, agent, at, request=request)
+            snapshot.turns.insert(_place(snapshot, event), begun)
         case _:
+            if isinstance(event, StopRequested):
+                _drop(snapshot, event)
             if (response := snapshot.response) is not None:
                 _within(response, event)
                 response.ended_at = at if isinstance(event, TERMINAL) else response.ended_at
+
+
+def _place(snapshot: Snapshot, event: ResponseStarted) -> int:
+    """Return where among the turns an answer begins: after the message that it answers."""
+    if event.answers is UNSET or event.answers.message_id not in snapshot.waiting:
+        return len(snapshot.turns)
+    return snapshot.turns.index(snapshot.waiting.pop(event.answers.message_id)) + 1
+
+
+def _drop(snapshot: Snapshot, event: StopRequested) -> None:
+    for message_id in event.dropped:
+        if snapshot.waiting.pop(message_id, None) is not None:
+            snapshot.dropped.add(message_id)
 
 
 def _within(response: Response, event: Event) -> None:
@@ -197,6 +228,8 @@ def _within(response: Response, event: Event) -> None:
             response.tools.append(event)
         case Custom():
             response.customs.append(event)
+            if event.name == ROUND_DONE:
+                response.rounds.append(len(response.parts))
         case _:
             pass
 
@@ -206,19 +239,56 @@ def conversation(snapshot: Snapshot) -> tuple[MessageAdded, ...]:
     Return what was said so far as messages, the way an upstream wants to be told.
 
     A failed or unfinished response counts as far as it came; a response of
-    several choices counts with its first.
+    several choices counts with its first. Messages that wait for their turn,
+    or will never have it, have not been said.
     """
-    return tuple(
-        turn if isinstance(turn, MessageAdded) else MessageAdded("assistant", tuple(turn.content()))
-        for turn in snapshot.turns
-        if isinstance(turn, MessageAdded) or turn.content()
-    )
+    return tuple(message for turn in snapshot.turns for message in _told(snapshot, turn))
+
+
+def _told(snapshot: Snapshot, turn: MessageAdded | Response) -> Iterator[MessageAdded]:
+    if isinstance(turn, Response):
+        yield from spoken(turn)
+    elif turn.message_id not in snapshot.waiting and turn.message_id not in snapshot.dropped:
+        yield turn
+
+
+def spoken(response: Response) -> Iterator[MessageAdded]:
+    """
+    Yield what a response adds to the conversation: the model's words and what the server's tools answered.
+
+    A call that nobody has answered, and nobody will, is left out: models take
+    no conversation in which one is open.
+    """
+    pending = response.end.pending_calls if isinstance(response.end, ResponseDone) else ()
+    results = {key: result for key, result in _results(response).items() if key not in pending}
+    grown = list(response.parts.values())
+    for begin, end in pairwise((0, *response.rounds, len(grown))):
+        parts = [growing.part for growing in grown[begin:end] if growing.choice == 0]
+        asked = [part.call_id for part in parts if isinstance(part, ToolCallPart)]
+        forgotten = {call_id for call_id in asked if call_id not in results and call_id not in pending}
+        said = [part for part in parts if not (isinstance(part, ToolCallPart) and part.call_id in forgotten)]
+        if said:
+            yield MessageAdded("assistant", tuple(said))
+        if answers := [results[call_id] for call_id in asked if call_id in results]:
+            yield MessageAdded("tool", tuple(answers))
+
+
+def _results(response: Response) -> dict[str, ToolResultPart]:
+    """Return what the server's tools answered, by call."""
+    found: dict[str, ToolResultPart] = {}
+    for event in response.tools:
+        match event:
+            case ToolDone(call_id=call_id, result=result):
+                found[call_id] = ToolResultPart(call_id, result)
+            case ToolFailed(call_id=call_id, error=error):
+                found[call_id] = ToolResultPart(call_id, {"error": error})
+    return found
 
 
 def view(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Return the turns as plain JSON values, without what is private and the request's own settings."""
     return [
-        to_builtins(turn) if isinstance(turn, MessageAdded) else _view_response(turn)
+        to_builtins(replace(turn, request=UNSET)) if isinstance(turn, MessageAdded) else _view_response(turn)
         for turn in snapshot.turns
         if isinstance(turn, Response) or turn.role not in PRIVATE
     ]

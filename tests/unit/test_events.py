@@ -16,6 +16,7 @@ from penstock.events import (
     TERMINAL,
     Custom,
     Event,
+    MessageAdded,
     Part,
     PartDelta,
     ResponseDone,
@@ -39,7 +40,7 @@ json_values = st.recursive(
     max_leaves=5,
 )
 st.register_type_strategy(str, st.text(st.characters(codec="utf-8"), max_size=5))
-ANY = {"arguments", "result", "data", "value"}
+ANY = {"arguments", "result", "data"}
 FREE = {"extra": json_values.filter(lambda v: isinstance(v, dict)) | st.just(UNSET)}
 
 
@@ -66,7 +67,9 @@ def _member(kind: type[msgspec.Struct], field: msgspec.structs.FieldInfo) -> st.
         return st.just(UNSET) | instances(Usage)
     if field.name == "expires_at":
         return st.just(UNSET) | st.floats(0, 1e10)
-    if field.name == "value":
+    if field.name == "answers":
+        return st.just(UNSET) | instances(MessageAdded)
+    if field.name in ("value", "output"):
         return st.just(UNSET) | json_values
     return st.from_type(field.type)
 

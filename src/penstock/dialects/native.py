@@ -62,6 +62,10 @@ class Encoder:
                 yield Frame(b'{"at":%d,"type":"part.delta","part_id":%b,"delta":%b}' % said, "part.delta")
             case MessageAdded(role=role) if role in PRIVATE:
                 return
+            case MessageAdded(request=dict()):
+                yield _frame(at, replace(event, request=UNSET))
+            case ResponseStarted(answers=MessageAdded() as message):
+                yield _frame(at, replace(event, request=UNSET, answers=replace(message, request=UNSET)))
             case ResponseStarted():
                 yield _frame(at, replace(event, request=UNSET))
             case _:
@@ -180,6 +184,10 @@ def read_request(body: Mapping[str, Any]) -> Start:
         value = getattr(asked, name)
         if value is not UNSET and value <= 0:
             raise RequestError(f"{name!r} must be more than 0", field=name)
+    for n, tool in enumerate(asked.tools):
+        if tool.runner:
+            where = f"tools[{n}].runner"
+            raise RequestError(f"{where!r}: the server's own tools are those of agents", field=where)
     given = {field.name: getattr(asked, field.name) for field in fields(asked) if field.name != "input"}
     return Start(**given, input=_messages(asked.input))
 

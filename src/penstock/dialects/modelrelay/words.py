@@ -23,6 +23,7 @@ STOP: Final[dict[FinishReason, str]] = {
     "tool_calls": "tool_calls",
     "content_filter": "content_filter",
     "cancelled": "incomplete",
+    "max_iterations": "incomplete",
 }
 
 FINISH: Final[dict[str, FinishReason]] = {

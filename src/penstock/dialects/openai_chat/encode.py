@@ -40,7 +40,7 @@ from .usage import write_usage
 
 __all__ = ["Encoder", "completion", "error_object"]
 
-_FINISH: Final[dict[FinishReason, str]] = {"cancelled": "stop"}
+_FINISH: Final[dict[FinishReason, str]] = {"cancelled": "stop", "max_iterations": "length"}
 """Ours to theirs, where they differ."""
 
 _ERROR_TYPES: Final = {
