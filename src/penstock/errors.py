@@ -48,6 +48,7 @@ __all__ = [
     "AgentExists",
     "AgentNotFound",
     "AnswerFailed",
+    "CallsPending",
     "ConfigError",
     "Conflict",
     "CursorGone",
@@ -70,6 +71,7 @@ __all__ = [
     "RemoteProtocolError",
     "RequestError",
     "RequestTooLarge",
+    "ReviewDecided",
     "ReviewNotFound",
     "StreamBusy",
     "StreamNotFound",
@@ -197,6 +199,20 @@ class ReviewNotFound(RequestError):
 
     code = "review_not_found"
     status = 404
+
+
+class ReviewDecided(RequestError):
+    """The review was decided before."""
+
+    code = "review_decided"
+    status = 409
+
+
+class CallsPending(RequestError):
+    """Calls of tools wait for their results."""
+
+    code = "calls_pending"
+    status = 400
 
 
 class StreamBusy(RequestError):

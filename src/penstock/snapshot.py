@@ -135,6 +135,8 @@ class Response(Struct):
     rounds: list[int] = field(default_factory=list)
     """How many parts there were at the end of each round that another one followed, or will."""
     request: Extra = UNSET
+    answers: MessageAdded | UnsetType = UNSET
+    """The message that it answers, if that had to wait for its turn."""
     end: ResponseDone | ResponseFailed | None = None
 
     @property
@@ -186,7 +188,7 @@ def apply(snapshot: Snapshot, event: Event, at: float = 0.0) -> None:
             if event.request is not UNSET:
                 snapshot.waiting[event.message_id] = event
         case ResponseStarted(response_id=name, model=model, agent=agent, request=request):
-            begun = Response(name, model, agent, at, request=request)
+            begun = Response(name, model, agent, at, request=request, answers=event.answers)
             snapshot.turns.insert(_place(snapshot, event), begun)
         case _:
             if isinstance(event, StopRequested):

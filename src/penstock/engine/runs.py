@@ -3,42 +3,61 @@ All runs of a process: starting, stopping, continuing, recovering, draining.
 
 A request is on record before it is worked on: the messages and
 ``response.started`` are one append, so that a stream either does not exist or
-says what it is for.
+says what it is for. The log is the queue as well: a message that has to wait for
+its turn is in it, with the settings of its answer, and so is every call that
+waits for a human. What is kept here of either is the name of the stream.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from msgspec import UNSET, Struct, convert
+from msgspec import UNSET, Struct, UnsetType, convert
 from msgspec.structs import replace
 
 from ..errors import (
+    CallsPending,
     Conflict,
     Draining,
     IdempotencyClash,
+    LogUnavailable,
     Overloaded,
+    PenstockError,
     StreamBusy,
     StreamNotFound,
 )
-from ..events import MessageAdded, ResponseStarted
-from ..grammar import State
-from ..log import Deletes, Expires, Head, Lists, Log
-from ..requests import Start, settings
-from ..snapshot import conversation, fold
+from ..events import (
+    MessageAdded,
+    ResponseDone,
+    ResponseFailed,
+    ResponseStarted,
+    StopRequested,
+    ToolResultPart,
+)
+from ..log import Deletes, Expires, Lists, Log
+from ..requests import Decide, Start, settings
+from ..snapshot import Response, Snapshot, conversation
 from .attempts import Option
 from .ids import new_stream, next_response, response_name
-from .run import Run, closing, latest
+from .reading import ending, history
+from .reviews import decide, expire
+from .run import Means, Run, closing
+from .tools import Tools
 from .turns import Turns
 from .upstreams import Models
 from .writer import Writer
 
 __all__ = ["Limits", "Runs", "Started"]
 
+_log = logging.getLogger("penstock.runs")
+
 _PAGE: Final = 1000
+_AGAIN: Final = 1.0
+"""Seconds between two tries to answer a message that has waited, while the log cannot be written."""
 _LAST_WORDS: Final = 5.0
 """Seconds that interrupted runs get to write their end."""
 
@@ -53,6 +72,10 @@ class Limits(Struct, frozen=True):
     """How long finished answers are kept; 0: for ever."""
     read_bytes: int = 1 << 20
     """What all runs together may read in one turn of the event loop."""
+    max_iterations: int = 20
+    """How often a model may be asked in one answer."""
+    review_time: float = 86_400.0
+    """How long a human has to decide about a call."""
 
 
 class Started(NamedTuple):
@@ -70,16 +93,21 @@ class Runs:
         self.log, self.limits = log, limits
         self.draining = False
         self._models: Models | None = None
+        self._tools = Tools({})
         self._active: dict[str, Run] = {}
+        self._parked: dict[str, float] = {}
+        """Streams whose answer waits for humans only, and when the first review in it expires."""
+        self._queued: set[str] = set()
+        """Streams in which messages may wait for their turn."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns = Turns()
 
     def __len__(self) -> int:
         return len(self._active)
 
-    def serve(self, models: Models) -> None:
+    def serve(self, models: Models, tools: Tools | None = None) -> None:
         """Say where answers come from. Upstreams need :meth:`budget`, so they come second."""
-        self._models = models
+        self._models, self._tools = models, tools or self._tools
 
     def budget(self) -> int:
         """Return the bytes that one read of one run may take now."""
@@ -126,32 +154,73 @@ class Runs:
         await writer.open()
         if writer.grammar.busy:
             raise StreamBusy(f"an answer is under way in stream {stream!r}: wait for its end, or stop it")
-        snapshot = fold([record.event async for record in self.log.read(stream)])
-        before = snapshot.response
-        asked = {} if before is None or before.request is UNSET else before.request
-        history = (*conversation(snapshot), *messages)
-        start = replace(convert({"model": "", **asked}, Start), input=history)
+        snapshot = await history(self.log, stream)
+        _check_results(snapshot.response, messages)
+        start = replace(_start_of(snapshot.response), input=(*conversation(snapshot), *messages))
         name, options = self._admit(start)
-        following = next_response(before.response_id) if before else response_name(stream, 1)
-        return await self._begin(writer, following, replace(start, model=name), options, messages, "")
+        return await self._begin(
+            writer, _following(snapshot, stream), replace(start, model=name), options, messages, ""
+        )
+
+    async def send(self, stream: str, message: MessageAdded, start: Start) -> Started | None:
+        """
+        Put a message into a stream that exists; it is answered, with the settings of ``start``, in its turn.
+
+        Returns None if it has to wait, or if a message of that id is there already.
+        Raises: StreamNotFound, StreamSealed, IdempotencyClash (a message of that id says
+        something else), and as :meth:`start`.
+        """
+        async with self._turns.of(stream):
+            writer = Writer(self.log, stream)
+            await writer.open()
+            snapshot = await history(self.log, stream)
+            if _there(snapshot, message):
+                return None
+            if writer.grammar.busy or snapshot.waiting:
+                if self.draining:
+                    raise Draining
+                waits = replace(message, request=settings(start))
+                await Writer(self.log, stream, owner=False).append(waits)
+                self._queued.add(stream)
+                return None
+            start = replace(start, input=(*conversation(snapshot), message))
+            name, options = self._admit(start)
+            following = _following(snapshot, stream)
+            return await self._begin(writer, following, replace(start, model=name), options, (message,), "")
 
     async def stop(self, stream: str, by: str = "") -> bool:
         """
-        End the answer that is under way, and say whether there was one.
+        End the answer that is under way, drop the messages that wait, and say whether there was an answer.
 
         Stopping twice is stopping once. Raises: StreamNotFound.
         """
-        run = self._active.get(stream)
-        if run is not None:
-            return await run.stop(by)
-        await self.log.head(stream)
-        return False
+        async with self._turns.of(stream):
+            await self.log.head(stream)
+            dropped: tuple[str, ...] = ()
+            if stream in self._queued:
+                dropped = tuple((await history(self.log, stream)).waiting)
+            run = self._active.get(stream)
+            if run is not None:
+                return await run.stop(by, dropped)
+            return await self._close(stream, StopRequested(by, dropped))
+
+    async def decide(self, stream: str, decision: Decide) -> None:
+        """
+        Decide about a call of the answer under way; the answer goes on with it.
+
+        Raises: StreamNotFound, ReviewNotFound, ReviewDecided.
+        """
+        async with self._turns.of(stream):
+            await decide(self.log, stream, decision)
+            await self._go_on(stream)
 
     async def delete(self, stream: str) -> None:
         """Forget a stream, and end what runs in it. Raises: StreamNotFound."""
         assert isinstance(self.log, Deletes), "this log cannot delete"
         run = self._active.get(stream)
         await self.log.delete(stream)
+        self._parked.pop(stream, None)
+        self._queued.discard(stream)
         if run is not None:
             run.gate.interrupt("stop")
 
@@ -179,9 +248,22 @@ class Runs:
                     run.gate.interrupt("max_time")
                 elif run.silence(now) > self.limits.idle_timeout:
                     run.gate.interrupt("idle")
+            await self._expire(time.time())
             if self.limits.retention and now >= expired and isinstance(self.log, Expires):
                 await self.log.expire(time.time() - self.limits.retention)
                 expired = now + min(600.0, self.limits.retention / 10)
+
+    async def _expire(self, now: float) -> None:
+        """End the reviews that nobody has decided in time; ``now`` in seconds since 1970."""
+        running = ((stream, run.expires_at) for stream, run in self._active.items())
+        due = [stream for stream, at in (*self._parked.items(), *running) if at is not None and at <= now]
+        for stream in due:
+            try:
+                async with self._turns.of(stream):
+                    await expire(self.log, stream, now)
+                    await self._go_on(stream)
+            except PenstockError as exc:
+                _log.warning("%s: its reviews cannot expire: %s", stream, exc)
 
     async def drain(self, grace: float) -> None:
         """Take no new work, wait ``grace`` seconds for what there is, then end it."""
@@ -208,14 +290,22 @@ class Runs:
             raise Draining
         if len(self._active) >= self.limits.max_runs:
             raise Overloaded(f"{len(self._active)} answers are under way, the limit `max_runs`")
+        return self._name(start), self._ways(start)
+
+    def _name(self, start: Start) -> str:
         assert self._models is not None, "serve() comes first"
-        name, served = self._models.resolve(start.model)
+        return self._models.resolve(start.model)[0]
+
+    def _ways(self, start: Start) -> list[Option]:
+        """Return all the ways to get an answer. Raises: ModelNotFound."""
+        assert self._models is not None, "serve() comes first"
+        served = self._models.resolve(start.model)[1]
         options = [Option(served.upstream, replace(start, model=served.model))]
         for candidate in start.fallbacks:
-            _, served = self._models.resolve(candidate.model)
+            served = self._models.resolve(candidate.model)[1]
             own = replace(start, model=served.model, extra=candidate.options or UNSET)
             options.append(Option(served.upstream, own))
-        return name, options
+        return options
 
     async def _begin(
         self,
@@ -225,21 +315,107 @@ class Runs:
         options: Sequence[Option],
         messages: Sequence[MessageAdded],
         digest: str,
+        answers: MessageAdded | UnsetType = UNSET,
     ) -> Started:
         kept: dict[str, Any] = {**settings(start), **({"digest": digest} if digest else {})}
-        await writer.append(*messages, ResponseStarted(name, start.model, start.agent, kept))
-        run = Run(self.log, writer, start, name, seal=not stays_open(start))
+        await writer.append(*messages, ResponseStarted(name, start.model, start.agent, kept, answers))
+        self._launch(writer, start, name, options)
+        return Started(writer.stream, name, created=True)
+
+    def _launch(self, writer: Writer, start: Start, name: str, options: Sequence[Option] = ()) -> None:
+        """Run an answer that is on record; without options, from the end of its last round."""
+        limits = self.limits
+        means = Means(self._ways, self._tools, limits.max_iterations, limits.review_time)
+        run = Run(self.log, writer, start, name, means, seal=not stays_open(start))
         self._active[writer.stream] = run
         task = asyncio.create_task(self._produce(run, options), name=f"run {name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return Started(writer.stream, name, created=True)
 
     async def _produce(self, run: Run, options: Sequence[Option]) -> None:
+        ended = True
         try:
-            await run.produce(options)
+            ended = await run.produce(options)
         finally:
             del self._active[run.stream]
+        if not ended:
+            self._parked[run.stream] = run.expires_at or float("inf")
+        elif run.stream in self._queued:
+            await self._next(run.stream)
+
+    async def _next(self, stream: str) -> None:
+        """Answer the message that has waited longest, if there is one."""
+        while not self.draining and stream in self._queued:
+            try:
+                async with self._turns.of(stream):
+                    if await self._take_up(stream):
+                        return
+            except (StreamNotFound, Conflict) as exc:
+                _log.warning("%s: %s", stream, exc)
+                return
+            except LogUnavailable as exc:
+                _log.error("%s: messages wait: %s", stream, exc)
+                await asyncio.sleep(_AGAIN)
+
+    async def _take_up(self, stream: str) -> bool:
+        """Begin the answer to the message that has waited longest; False if that ended at once."""
+        writer = Writer(self.log, stream)
+        head = await writer.open()
+        snapshot = await history(self.log, stream)
+        message = next(iter(snapshot.waiting.values()), None)
+        if message is None or head.sealed or writer.grammar.busy:
+            self._queued -= {stream} if message is None else set()
+            return True
+        start = convert({"model": "", **(message.request or {})}, Start)
+        start = replace(start, input=(*conversation(snapshot), message))
+        name = _following(snapshot, stream)
+        try:
+            start = replace(start, model=self._name(start))
+            options = self._ways(start)
+        except PenstockError as exc:
+            begun = ResponseStarted(name, start.model, start.agent, settings(start), message)
+            failed = ResponseFailed(exc.code, exc.message, exc.retryable, extra={"status": exc.status})
+            await writer.append(begun, failed)
+            return False
+        await self._begin(writer, name, start, options, (), "", message)
+        return True
+
+    async def _go_on(self, stream: str) -> None:
+        """A call that was waited for has been decided about: go on with the answer."""
+        run = self._active.get(stream)
+        if run is not None:
+            run.wake()
+        elif not self.draining:  # else recovery does it
+            await self._revive(stream)
+
+    async def _revive(self, stream: str) -> None:
+        """Take up an answer again after its last round, from what is on record."""
+        writer = Writer(self.log, stream)
+        await writer.open()
+        snapshot = await history(self.log, stream)
+        response = snapshot.response
+        if response is None or not writer.grammar.busy:
+            return
+        self._parked.pop(stream, None)
+        snapshot.turns = [turn for turn in snapshot.turns if turn is not response]
+        start = replace(_start_of(response), model=response.model, input=conversation(snapshot))
+        self._launch(writer, start, response.response_id)
+
+    async def _close(self, stream: str, stop: StopRequested | None) -> bool:
+        """End an answer that nobody works on; return whether there was one."""
+        writer = Writer(self.log, stream)
+        head = await writer.open()
+        if head.sealed or not writer.grammar.busy:
+            return False
+        self._parked.pop(stream, None)
+        response = (await ending(self.log, stream)).response
+        assert response is not None, "a stream is busy with an answer"
+        stopping = stop is not None or response.status == "stopping"
+        said = [stop] if stop is not None and response.status != "stopping" else []
+        start = _start_of(response)
+        end = closing(response, start, "stop" if stopping else "crash")
+        await writer.append(*said, *end, seal=not stays_open(start))
+        return True
 
     async def _earlier(self, stream: str, digest: str) -> Started:
         """Return the answer that an Idempotency-Key was first used for."""
@@ -252,18 +428,68 @@ class Runs:
         raise StreamNotFound(f"no answer has begun in stream {stream!r}")
 
     async def _recover(self, stream: str) -> bool:
-        writer = Writer(self.log, stream)
-        head: Head = await writer.open()
-        if head.sealed or not writer.grammar.busy:
+        """Go on with what a dead process left in a stream; return whether there was an answer to end."""
+        tail = await ending(self.log, stream)
+        response = tail.response
+        if response is None:
             return False
-        response = await latest(self.log, stream)
-        asked = {} if response.request is UNSET else response.request
-        start = convert({"model": "", **asked}, Start)
-        reason = "stop" if writer.grammar.response is State.STOPPING else "crash"
-        await writer.append(*closing(response, start, reason), seal=not stays_open(start))
-        return True
+        if tail.waiting or response.answers is not UNSET:
+            self._queued.add(stream)
+        ended = False
+        if response.end is None and response.status == "open" and _between_rounds(response):
+            await self._revive(stream)
+        elif response.end is None:
+            ended = await self._close(stream, None)
+        await self._next(stream)
+        return ended
+
+
+def _between_rounds(response: Response) -> bool:
+    """Whether nothing that the model said is lost: its last round is on record whole."""
+    return bool(response.rounds) and response.rounds[-1] == len(response.parts)
+
+
+def _start_of(response: Response | None) -> Start:
+    """Return what an answer was asked for with, without its input."""
+    asked = {} if response is None or response.request is UNSET else response.request
+    return convert({"model": "", **asked}, Start)
+
+
+def _following(snapshot: Snapshot, stream: str) -> str:
+    """Return the name of the stream's next answer."""
+    before = snapshot.response
+    return next_response(before.response_id) if before else response_name(stream, 1)
+
+
+def _there(snapshot: Snapshot, message: MessageAdded) -> bool:
+    """Whether a message of that id is there already. Raises: IdempotencyClash."""
+    for turn in snapshot.turns:
+        if isinstance(turn, MessageAdded) and turn.message_id == message.message_id:
+            if turn.parts != message.parts:
+                raise IdempotencyClash
+            return True
+    return False
+
+
+def _check_results(before: Response | None, messages: Sequence[MessageAdded]) -> None:
+    """Raises: CallsPending (not every pending call has its result, or a result is of no such call)."""
+    end = before.end if before is not None else None
+    pending = end.pending_calls if isinstance(end, ResponseDone) else ()
+    parts = [part for message in messages for part in message.parts]
+    told = [part.call_id for part in parts if isinstance(part, ToolResultPart)]
+    faults = {
+        "no result for": [name for name in pending if name not in told],
+        "no such call as": [name for name in told if name not in pending],
+    }
+    said = [f"{fault} {', '.join(map(repr, names))}" for fault, names in faults.items() if names]
+    if said:
+        raise CallsPending(
+            f"the calls that are pending must all be answered: {'; '.join(said)}", field="input"
+        )
 
 
 def stays_open(start: Start) -> bool:
     """Whether the stream takes messages after this answer: tool results are messages too."""
-    return bool(start.tools) if start.keep_open is UNSET else start.keep_open
+    if start.keep_open is not UNSET:
+        return start.keep_open
+    return any(not tool.runner for tool in start.tools)

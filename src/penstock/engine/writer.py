@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from ..cursor import Cursor
-from ..errors import Conflict, LogUnavailable, StreamNotFound
+from ..errors import Conflict, LocalProtocolError, LogUnavailable, StreamNotFound
 from ..events import Event, MessageAdded, ReviewDone, StopRequested
 from ..grammar import Grammar
 from ..log import FRESH, NEW, Head, Log, live
@@ -89,7 +89,16 @@ class Writer:
 
     async def _append(self, events: Sequence[Event], seal: bool) -> Head:
         while True:
-            after = self.grammar.after(events)
+            try:
+                after = self.grammar.after(events)
+            except LocalProtocolError:
+                known = self._cursor
+                if not known.epoch:
+                    raise
+                await self._fold_theirs()  # it may be allowed by what others have written
+                if self._cursor == known:
+                    raise
+                continue
             try:
                 head = await self._log.append(self.stream, events, expect=self._cursor, seal=seal)
             except Conflict:

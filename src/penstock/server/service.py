@@ -20,7 +20,7 @@ from ..dialects import Wire, get
 from ..engine.catalog import catalog_of
 from ..engine.demo import MODELS
 from ..engine.ids import keyed_stream
-from ..engine.run import latest
+from ..engine.reading import latest
 from ..engine.runs import Limits, Runs, Started
 from ..engine.subscription import follow
 from ..engine.turns import Turns

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.engine.attempts import Option
-from penstock.engine.run import Run
+from penstock.engine.run import Means, Run
+from penstock.engine.tools import Tools
 from penstock.engine.upstreams import Sink, Source
 from penstock.engine.writer import Writer
 from penstock.events import Event, PartDelta, PartDone, PartStarted, ResponseDone, ResponseStarted, TextPart
@@ -46,7 +47,8 @@ async def test_nothing_that_was_handed_over_is_lost() -> None:
     log, start, upstream = MemoryLog(), Start("m"), Handing()
     writer = Writer(log, "s", fresh=True)
     await writer.append(ResponseStarted("s.1"))
-    await Run(log, writer, start, "s.1", seal=True).produce([Option(upstream, start)])
+    means = Means(lambda start: [], Tools({}), max_iterations=1, review_time=1.0)
+    assert await Run(log, writer, start, "s.1", means, seal=True).produce([Option(upstream, start)])
     stored = [record.event async for record in log.read("s")]
     assert [event.delta for event in stored if isinstance(event, PartDelta)] == PIECES
     assert isinstance(stored[-1], ResponseDone)

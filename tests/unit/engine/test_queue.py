@@ -1,0 +1,194 @@
+"""Messages that wait for their turn: the log is the queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from agency import Agents, Model, hello, says
+from penstock.engine.upstreams import Models
+from penstock.errors import Draining, IdempotencyClash
+from penstock.events import (
+    TERMINAL,
+    Custom,
+    Event,
+    MessageAdded,
+    ResponseDone,
+    ResponseFailed,
+    ResponseStarted,
+    StopRequested,
+)
+from penstock.requests import Start
+from penstock.snapshot import conversation, fold
+
+
+class Gate:
+    """A round of a model that waits until it is opened."""
+
+    def __init__(self, text: str) -> None:
+        self.reached, self.opened, self._text = asyncio.Event(), asyncio.Event(), text
+
+    async def __call__(self) -> Sequence[Event]:
+        self.reached.set()
+        await self.opened.wait()
+        return says(self._text)
+
+
+Round = Sequence[Event] | Callable[[], Awaitable[Sequence[Event]]]
+
+
+async def session(*rounds: Round) -> tuple[Agents, str]:
+    agents = Agents(Model(*rounds))
+    await agents.log.append("s", [Custom("session")])
+    return agents, "s"
+
+
+SETTINGS = Start("m", keep_open=True)
+
+
+async def send(agents: Agents, text: str, message_id: str = "") -> None:
+    await agents.runs.send("s", hello(text, message_id or text), SETTINGS)
+
+
+def answered(events: Sequence[Event]) -> list[str]:
+    """The texts of messages in the order in which answers to them began."""
+    found, last = [], ""
+    for event in events:
+        if isinstance(event, MessageAdded) and not event.request:
+            last = event.message_id
+        if isinstance(event, ResponseStarted):
+            found.append(event.answers.message_id if event.answers else last)
+    return found
+
+
+async def test_messages_are_answered_one_after_the_other_in_order() -> None:
+    gate = Gate("1")
+    agents, stream = await session(gate, says("2"), says("3"))
+    await send(agents, "a")
+    await gate.reached.wait()
+    await send(agents, "b")
+    await send(agents, "c")
+    gate.opened.set()
+    events = await agents.ended(stream, 3)
+    assert answered(events) == ["a", "b", "c"]
+    assert [event.response_id for event in events if isinstance(event, ResponseStarted)] == [
+        "s.1",
+        "s.2",
+        "s.3",
+    ]
+    texts = [
+        [str(part.text) for message in start.input for part in message.parts] for start in agents.model.asked
+    ]  # type: ignore[union-attr]
+    assert texts == [["a"], ["a", "1", "b"], ["a", "1", "b", "2", "c"]], "each sees what was said before it"
+    assert [[part.text for part in message.parts] for message in conversation(fold(events))] == [  # type: ignore[union-attr]
+        ["a"], ["1"], ["b"], ["2"], ["c"], ["3"],
+    ]  # fmt: skip
+
+
+async def test_many_devices_send_at_once_and_nothing_is_lost() -> None:
+    agents, stream = await session(*(says(str(n)) for n in range(20)))
+    await asyncio.gather(*(send(agents, f"m{n}") for n in range(20)))
+    events = await agents.ended(stream, 20)
+    sent = [event.message_id for event in events if isinstance(event, MessageAdded)]
+    assert answered(events) == sent and len(set(sent)) == 20
+
+
+async def test_a_stop_drops_what_waits() -> None:
+    gate = Gate("1")
+    agents, stream = await session(gate, says("4"))
+    await send(agents, "a")
+    await gate.reached.wait()
+    await send(agents, "b")
+    await send(agents, "c")
+    assert await agents.runs.stop(stream, "ada")
+    events = await agents.ended(stream)
+    [stop] = [event for event in events if isinstance(event, StopRequested)]
+    assert stop == StopRequested("ada", ("b", "c"))
+    await send(agents, "d")
+    events = await agents.ended(stream, 2)
+    assert answered(events) == ["a", "d"]
+    assert "b" not in str(conversation(fold(events)))
+
+
+async def test_what_waits_is_answered_by_the_next_process() -> None:
+    never = Gate("never")
+    agents, stream = await session(never, says("2"), says("3"))
+    await send(agents, "a")
+    await send(agents, "b")
+    await send(agents, "c")
+    await never.reached.wait()
+    await agents.again()
+    events = await agents.ended(stream, 3)
+    assert answered(events) == ["a", "b", "c"]
+    first = next(event for event in events if isinstance(event, TERMINAL))
+    assert isinstance(first, ResponseFailed) and first.code == "interrupted"
+
+
+async def test_also_if_it_died_between_two_answers() -> None:
+    agents, stream = await session(Gate("never"), says("2"), says("3"))
+    await send(agents, "a")
+    await send(agents, "b")
+    await send(agents, "c")
+    await agents.runs.aclose()
+    b = next(event for event in await agents.events(stream) if getattr(event, "message_id", "") == "b")
+    assert isinstance(b, MessageAdded)
+    await agents.log.append(
+        stream,
+        [
+            ResponseDone("stop"),
+            ResponseStarted("s.2", "m", request={"keep_open": True}, answers=b),
+            ResponseDone("stop"),
+        ],
+    )
+    agents.model.rounds = [says("3")]
+    await agents.again()
+    assert answered(await agents.ended(stream, 3)) == ["a", "b", "c"]
+
+
+async def test_a_message_is_answered_once_however_often_it_is_sent() -> None:
+    gate = Gate("1")
+    agents, stream = await session(gate, says("2"))
+    await send(agents, "a")
+    await gate.reached.wait()
+    for _ in range(3):
+        await send(agents, "a")
+        await send(agents, "b")
+    with pytest.raises(IdempotencyClash):
+        await send(agents, "something else", "b")
+    gate.opened.set()
+    assert answered(await agents.ended(stream, 2)) == ["a", "b"]
+
+
+async def test_a_message_that_cannot_be_answered_fails_and_the_next_is_answered() -> None:
+    gate = Gate("1")
+    agents, stream = await session(gate, says("3"))
+    agents.runs.serve(Models({"test": (agents.model, {"m": "m", "gone": "gone"})}))
+    await send(agents, "a")
+    await gate.reached.wait()
+    await agents.runs.send(stream, hello("b", "b"), Start("gone", keep_open=True))
+    await send(agents, "c")
+    agents.runs.serve(Models({"test": (agents.model, {"m": "m"})}))
+    gate.opened.set()
+    ends = [event for event in await agents.ended(stream, 3) if isinstance(event, TERMINAL)]
+    assert isinstance(ends[1], ResponseFailed) and ends[1].code == "model_not_found"
+    assert isinstance(ends[2], ResponseDone)
+
+
+async def test_while_draining_nothing_is_accepted_and_what_waits_stays() -> None:
+    gate = Gate("1")
+    agents, stream = await session(gate, says("2"))
+    await send(agents, "a")
+    await gate.reached.wait()
+    await send(agents, "b")
+    draining = asyncio.create_task(agents.runs.drain(20))
+    while not agents.runs.draining:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    with pytest.raises(Draining):
+        await send(agents, "c")
+    gate.opened.set()
+    await draining
+    assert answered(await agents.events(stream)) == ["a"]
+    await agents.again()
+    assert answered(await agents.ended(stream, 2)) == ["a", "b"]
