@@ -16,12 +16,13 @@ from starlette.types import ASGIApp
 from ....errors import RequestError, StreamNotFound
 from ....wire.times import timestamp
 from ...endpoint import Asked, Endpoint, answer
+from ...shelf import Shelf, Thing
 from .pages import PAGES, paged
-from .shelf import Shelf, Thing, project
+from .project import project
 
 __all__ = ["ENDPOINTS", "check_state"]
 
-_SHELF: Final = Shelf("state_handle")
+_SHELF: Final = Shelf("modelrelay.state_handle")
 _LONGEST: Final = 31_536_000
 """Seconds that a handle may live: a year."""
 
@@ -39,7 +40,7 @@ async def _create_handle(asked: Asked) -> ASGIApp:
     now, seconds = time.time(), _seconds(asked.body.get("ttl_seconds"))
     facts = {"created_at": now, **({"expires_at": now + seconds} if seconds else {})}
     thing = await _SHELF.put(asked, facts, seal=True)
-    return answer(_written(asked, thing.id, thing.facts), 201)
+    return answer(_written(asked, thing), 201)
 
 
 def _seconds(value: Any) -> int | None:
@@ -51,9 +52,9 @@ def _seconds(value: Any) -> int | None:
 
 
 async def _list_handles(asked: Asked) -> ASGIApp:
-    found = [(id, facts) for id, facts in await _SHELF.list(asked) if _lives(facts)]
+    found = [thing for thing in await _SHELF.list(asked) if _lives(thing.facts)]
     page, following = paged(asked, found)
-    return answer({"state_handles": [_written(asked, id, facts) for id, facts in page], **following})
+    return answer({"state_handles": [_written(asked, thing) for thing in page], **following})
 
 
 async def _delete_handle(asked: Asked) -> ASGIApp:
@@ -72,10 +73,10 @@ def _lives(facts: dict[str, Any]) -> bool:
     return "expires_at" not in facts or time.time() < facts["expires_at"]
 
 
-def _written(asked: Asked, id: str, facts: dict[str, Any]) -> dict[str, Any]:
+def _written(asked: Asked, thing: Thing) -> dict[str, Any]:
     times = ("created_at", "expires_at")
-    written: dict[str, Any] = {name: timestamp(facts[name]) for name in times if name in facts}
-    return {"id": id, "project_id": project(asked.owner), **written}
+    written: dict[str, Any] = {name: timestamp(thing.facts[name]) for name in times if name in thing.facts}
+    return {"id": thing.id, "project_id": project(asked.owner), **written}
 
 
 ENDPOINTS: Final = (

@@ -26,13 +26,14 @@ from ....log import Record
 from ....names import stream_of_uuid, uuid_of
 from ....wire.times import timestamp
 from ...endpoint import Asked, Endpoint, answer
+from ...shelf import Shelf, Thing
 from .pages import PAGES, paged
+from .project import project
 from .run import Run, run_of_stream
-from .shelf import Shelf, Thing, project
 
 __all__ = ["ENDPOINTS", "check_session", "link"]
 
-_SHELF: Final = Shelf("session")
+_SHELF: Final = Shelf("modelrelay.session")
 _LINKED: Final = "modelrelay.session.linked"
 _UNANSWERED: Final = "modelrelay.session.unanswered"
 _ROLES: Final = ("user", "assistant", "system", "tool")
@@ -40,6 +41,7 @@ _ROLES: Final = ("user", "assistant", "system", "tool")
 
 class _Session(NamedTuple):
     thing: Thing
+    records: list[Record]
     messages: list[Record]
     runs: set[str]
     """Streams of all the runs that named it."""
@@ -47,15 +49,17 @@ class _Session(NamedTuple):
     """Streams of those whose end is not in it yet, and the prompts that are missing before it."""
 
 
-def _folded(thing: Thing) -> _Session:
-    session = _Session(thing, [], set(), {})
-    for record in thing.records:
+async def _find(asked: Asked, id: str) -> _Session:
+    """Return a session as it stands. Raises: StreamNotFound."""
+    thing = await _SHELF.find(asked, id)
+    session = _Session(thing, await asked.service.records(thing.stream), [], set(), {})
+    for record in session.records:
         match record.event:
             case MessageAdded() as event:
                 session.messages.append(record)
                 session.waiting.pop(_run(event), None)
-                asked = _digest(event)
-                session.waiting.update({run: "" for run, asks in session.waiting.items() if asks == asked})
+                said_now = _digest(event)
+                session.waiting.update({run: "" for run, asks in session.waiting.items() if asks == said_now})
             case Custom(name=name, data=data) if name == _LINKED:
                 session.runs.add(data["run"])
                 session.waiting[data["run"]] = data["asks"]
@@ -104,12 +108,14 @@ async def _append(
 ) -> _Session:
     """Add to a session what ``events_of`` makes of it, and return it as it stands then."""
     async with asked.service.turns.of((await _SHELF.find(asked, id)).stream):
-        session = _folded(await _SHELF.find(asked, id))
+        session = await _find(asked, id)
         events = await events_of(session)
         if not events:
             return session
-        await asked.service.log.append(session.thing.stream, events, expect=session.thing.cursor)
-    return _folded(await _SHELF.find(asked, id))
+        head = await asked.service.log.head(session.thing.stream)
+        end = head.cursor._replace(offset=session.records[-1].offset + 1)
+        await asked.service.log.append(session.thing.stream, events, expect=end)
+    return await _find(asked, id)
 
 
 async def _answers(asked: Asked, streams: Iterable[str]) -> list[Event]:
@@ -140,18 +146,19 @@ def _answer(run: Run) -> MessageAdded:
 async def _create_session(asked: Asked) -> ASGIApp:
     metadata, customer = member(asked.body, "metadata", dict), member(asked.body, "customer_id", str)
     facts = {"metadata": metadata or {}, **({"customer_id": customer} if customer else {})}
-    return answer(_written(asked, _folded(await _SHELF.put(asked, facts))), 201)
+    thing = await _SHELF.put(asked, facts)
+    return answer(_written(asked, await _find(asked, thing.id)), 201)
 
 
 async def _list_sessions(asked: Asked) -> ASGIApp:
     customer = asked.query.get("customer_id")
     found = await _SHELF.list(asked)
-    ids = [id for id, facts in found if not customer or facts.get("customer_id") == customer]
+    ids = [thing.id for thing in found if not customer or thing.facts.get("customer_id") == customer]
     page, following = paged(asked, ids)
     sessions = []
     for id in page:
         try:
-            sessions.append(_written(asked, _folded(await _SHELF.find(asked, id))))
+            sessions.append(_written(asked, await _find(asked, id)))
         except StreamNotFound:
             continue  # forgotten by age, or by another front
     return answer({"sessions": sessions, **following})
@@ -218,8 +225,8 @@ def _written(asked: Asked, session: _Session) -> dict[str, Any]:
         **({"customer_id": customer} if customer else {}),
         "metadata": thing.facts["metadata"],
         "message_count": len(session.messages),
-        "created_at": timestamp(thing.records[0].at),
-        "updated_at": timestamp(thing.records[-1].at),
+        "created_at": timestamp(thing.facts["created_at"]),
+        "updated_at": timestamp(session.records[-1].at),
     }
 
 
