@@ -76,6 +76,9 @@ WIRES: dict[str, Wire] = {
     "modelrelay-sse": get("modelrelay").wire(get("modelrelay").framings[1]),
     "modelrelay-v1": get("modelrelay/v1").wire(),
     "modelrelay-run": get("modelrelay/run").wire(),
+    "orq": get("orq").wire(),
+    "mix": get("mix").wire(),
+    "mix-early": get("mix").wire(generation="early"),
 }
 
 USAGE = Usage(31, 8, 9, 4, extra={"prompt_tokens_details": {"audio_tokens": 0}})

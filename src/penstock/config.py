@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
@@ -21,7 +21,16 @@ from msgspec.structs import fields
 
 from .errors import ConfigError
 
-__all__ = ["Loaded", "Settings", "UpstreamSettings", "describe", "load", "secret"]
+__all__ = [
+    "Loaded",
+    "McpSettings",
+    "SecretSettings",
+    "Settings",
+    "UpstreamSettings",
+    "describe",
+    "load",
+    "secret",
+]
 
 _PREFIX: Final = "PENSTOCK_"
 
@@ -42,6 +51,41 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = True
     replay: Annotated[str, Meta(description="A recording, or a folder of them by model name.")] = ""
     pace: Annotated[float, Meta(description="Frames per second of a replay; 0: no pause.", ge=0)] = 0.0
+
+
+class SecretSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[secrets.NAME]``: what a tool's header means by ``secret:NAME``."""
+
+    value: Annotated[str, Meta(description="Where it is: env:NAME or file:/path.")] = ""
+    hosts: Annotated[
+        tuple[str, ...], Meta(description="The hosts it is sent to, by name or name:port, and no others.")
+    ] = ()
+
+
+class McpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    One ``[mcp.NAME]``: either ``command`` or ``url``.
+
+    What a server says of its own tools is a hint (the protocol's own word), so all of
+    them need a review but those that are trusted here.
+    """
+
+    command: Annotated[
+        tuple[str, ...], Meta(description="A server to start and to speak to over its stdin and stdout.")
+    ] = ()
+    env: Annotated[
+        dict[str, str], Meta(description="Its environment: values, or env:NAME and file:/path for secrets.")
+    ] = {}
+    url: Annotated[str, Meta(description="A server that runs already, spoken to over streamable HTTP.")] = ""
+    headers: Annotated[
+        dict[str, str], Meta(description="Further request headers; secret:NAME stands for a secret.")
+    ] = {}
+    trusted: Annotated[
+        tuple[str, ...], Meta(description="Those of its tools that run without a review; * is all.")
+    ] = ()
+    max_time: Annotated[
+        float, Meta(description="Longest one of its tools may take; 0: as long as any tool.", ge=0)
+    ] = 0.0
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,7 +109,25 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_body: Annotated[int, Meta(description="Largest request body.", ge=1024)] = 32 * 2**20
     max_runs: Annotated[int, Meta(description="Answers under way at once.", ge=1)] = 10_000
     max_time: Annotated[float, Meta(description="Longest an answer may take.", gt=0)] = 3600.0
+    max_iterations: Annotated[
+        int, Meta(description="How often a model may be asked in one answer.", ge=1)
+    ] = 20
     idle_timeout: Annotated[float, Meta(description="Longest an upstream may be silent.", gt=0)] = 300.0
+    tool_time: Annotated[float, Meta(description="Longest a tool may take.", gt=0)] = 60.0
+    tool_result: Annotated[
+        int, Meta(description="Most characters of a tool's result that the model is given.", ge=256)
+    ] = 65536
+    tool_hosts: Annotated[
+        tuple[str, ...],
+        Meta(description="Hosts of one's own network, by name or name:port, that HTTP tools may reach."),
+    ] = ()
+    review_time: Annotated[
+        float, Meta(description="How long a review waits for its decision before it expires.", gt=0)
+    ] = 86400.0
+    secrets: Annotated[
+        dict[str, SecretSettings], Meta(description="Secrets that tools may send in their headers.")
+    ] = {}
+    mcp: Annotated[dict[str, McpSettings], Meta(description="MCP servers whose tools agents may use.")] = {}
     keepalive: Annotated[float, Meta(description="Silence after which readers get a keepalive.", gt=0)] = 15.0
     write_timeout: Annotated[
         float, Meta(description="How long a reader may not read before it is dropped.", gt=0)
@@ -113,10 +175,12 @@ def load(
         _check_names(values, Settings, origin)
         given.update(values)
         origins.update(dict.fromkeys(values, origin))
-    if isinstance(upstreams := given.get("upstreams"), dict):
-        given["upstreams"] = {
-            name: _upstream(upstream, f"upstreams.{name}", origins) for name, upstream in upstreams.items()
-        }
+    for table, (kind, check) in _TABLES.items():
+        if isinstance(entries := given.get(table), dict):
+            given[table] = {
+                name: _entry(values, kind, check, f"{table}.{name}", origins)
+                for name, values in entries.items()
+            }
     settings = _converted(given, Settings, origins)
     return Loaded(settings, {f.name: origins.get(f.name, "default") for f in fields(Settings)})
 
@@ -126,20 +190,22 @@ def describe(kind: type[Struct] = Settings) -> dict[str, str]:
     return {f.name: _sentence(f.type) for f in fields(kind)}
 
 
-def secret(reference: str, environ: Mapping[str, str] = os.environ) -> str:
+def secret(reference: str, environ: Mapping[str, str] = os.environ, field: str = "key") -> str:
     """
     Return the secret that ``reference`` points to; empty for an empty one.
 
+    Args:
+        field: the setting that the reference is the value of.
     Raises:
         ConfigError: it points nowhere, or is the secret itself.
     """
-    kind, where = _reference(reference, "key")
+    kind, where = _reference(reference, field)
     match kind:
         case "env":
             value = environ.get(where)
             if not value:
                 raise ConfigError(
-                    f"the environment variable {where}, named by a `key`, is not set", field="key"
+                    f"the environment variable {where}, named by `{field}`, is not set", field=field
                 )
             return value
         case "file":
@@ -147,7 +213,7 @@ def secret(reference: str, environ: Mapping[str, str] = os.environ) -> str:
                 return Path(where).read_text().strip()
             except (OSError, UnicodeDecodeError) as exc:
                 why = exc.strerror if isinstance(exc, OSError) else "it is not text"
-                raise ConfigError(f"the file {where}, named by a `key`: {why}", field="key") from exc
+                raise ConfigError(f"the file {where}, named by `{field}`: {why}", field=field) from exc
         case _:
             return ""
 
@@ -168,7 +234,7 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings in ``environ``, in their types; other names there are others' business."""
-    plain = {f.name: f for f in fields(Settings) if f.name != "upstreams"}
+    plain = {f.name: f for f in fields(Settings) if f.name not in _TABLES}
     values: dict[str, Any] = {}
     for name, setting in plain.items():
         text = environ.get(_PREFIX + name.upper())
@@ -191,14 +257,43 @@ def _check_names(values: Mapping[str, Any], kind: type[Struct], origin: str, pre
             raise ConfigError(f"{origin}: there is no setting {prefix + name!r}{hint}", field=prefix + name)
 
 
-def _upstream(values: Any, name: str, origins: Mapping[str, str]) -> UpstreamSettings:
+def _entry(
+    values: Any, kind: type[Struct], check: Callable[[Any, str], None], name: str, origins: Mapping[str, str]
+) -> Struct:
+    """Return one entry of a table of settings, ``name`` in full."""
     if isinstance(values, dict):
-        _check_names(values, UpstreamSettings, origins["upstreams"], f"{name}.")
-    upstream = _converted(values, UpstreamSettings, origins, name)
+        _check_names(values, kind, origins[name.partition(".")[0]], f"{name}.")
+    entry = _converted(values, kind, origins, name)
+    check(entry, name)
+    return entry
+
+
+def _check_upstream(upstream: UpstreamSettings, name: str) -> None:
     if bool(upstream.url) == bool(upstream.replay):
         raise ConfigError(f"{name} must have either a `url` or a `replay`", field=name)
     _reference(upstream.key, f"{name}.key")
-    return upstream
+
+
+def _check_secret(described: SecretSettings, name: str) -> None:
+    if not (described.value and described.hosts):
+        raise ConfigError(f"{name} must have a `value` and the `hosts` it is for", field=name)
+    _reference(described.value, f"{name}.value")
+
+
+def _check_mcp(server: McpSettings, name: str) -> None:
+    if bool(server.url) == bool(server.command):
+        raise ConfigError(f"{name} must have either a `command` or a `url`", field=name)
+    other, names = ("headers", server.headers) if server.command else ("env", server.env)
+    if names:
+        raise ConfigError(f"{name}: `env` goes with `command`, `headers` with `url`", field=f"{name}.{other}")
+
+
+_TABLES: Final[Mapping[str, tuple[type[Struct], Callable[[Any, str], None]]]] = {
+    "upstreams": (UpstreamSettings, _check_upstream),
+    "secrets": (SecretSettings, _check_secret),
+    "mcp": (McpSettings, _check_mcp),
+}
+"""Settings that are entries by name: what one is, and what must hold of it."""
 
 
 _S = TypeVar("_S", bound=Struct)

@@ -160,9 +160,9 @@ class MessageAdded(_Event, frozen=True, tag="message.added"):
     role: Role
     parts: tuple[Part, ...] = ()
     message_id: str = ""
+    extra: Extra = UNSET
     request: Extra = UNSET
     """The settings with which it is to be answered, where it waits for its turn. Stays on the server."""
-    extra: Extra = UNSET
 
 
 class ResponseStarted(_Event, frozen=True, tag="response.started"):
@@ -171,9 +171,9 @@ class ResponseStarted(_Event, frozen=True, tag="response.started"):
     agent: str = ""
     request: Extra = UNSET
     """The settings it was asked for with (``requests.Start`` less its input). Stays on the server."""
+    extra: Extra = UNSET
     answers: MessageAdded | UnsetType = UNSET
     """The message that it answers, as it was added, if that had to wait for its turn."""
-    extra: Extra = UNSET
 
 
 class StopRequested(_Event, frozen=True, tag="response.stop.requested"):

@@ -19,8 +19,9 @@ def command(config_file: str | None, **flags: Any) -> None:
     """Show each setting, its value and whence it came."""
     loaded = load_settings(config_file, **flags)
     values = to_builtins(loaded.settings)
-    for upstream in values["upstreams"].values():
-        upstream["headers"] = dict.fromkeys(upstream["headers"], "***")  # some carry secrets
+    for entry in (*values["upstreams"].values(), *values["mcp"].values()):
+        for member in entry.keys() & {"headers", "env"}:
+            entry[member] = dict.fromkeys(entry[member], "***")  # some carry secrets
     for name, sentence in describe().items():
         click.echo(f"# {sentence}")
         click.echo(f"{name} = {_shown(values[name])}  ({loaded.origins[name]})")

@@ -318,7 +318,7 @@ class Runs:
         answers: MessageAdded | UnsetType = UNSET,
     ) -> Started:
         kept: dict[str, Any] = {**settings(start), **({"digest": digest} if digest else {})}
-        await writer.append(*messages, ResponseStarted(name, start.model, start.agent, kept, answers))
+        await writer.append(*messages, ResponseStarted(name, start.model, start.agent, kept, answers=answers))
         self._launch(writer, start, name, options)
         return Started(writer.stream, name, created=True)
 
@@ -373,7 +373,7 @@ class Runs:
             start = replace(start, model=self._name(start))
             options = self._ways(start)
         except PenstockError as exc:
-            begun = ResponseStarted(name, start.model, start.agent, settings(start), message)
+            begun = ResponseStarted(name, start.model, start.agent, settings(start), answers=message)
             failed = ResponseFailed(exc.code, exc.message, exc.retryable, extra={"status": exc.status})
             await writer.append(begun, failed)
             return False

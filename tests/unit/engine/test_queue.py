@@ -21,7 +21,7 @@ from penstock.events import (
     StopRequested,
 )
 from penstock.requests import Start
-from penstock.snapshot import conversation, fold
+from penstock.snapshot import conversation, fold, text_of
 
 
 class Gate:
@@ -78,13 +78,14 @@ async def test_messages_are_answered_one_after_the_other_in_order() -> None:
         "s.2",
         "s.3",
     ]
-    texts = [
-        [str(part.text) for message in start.input for part in message.parts] for start in agents.model.asked
-    ]  # type: ignore[union-attr]
-    assert texts == [["a"], ["a", "1", "b"], ["a", "1", "b", "2", "c"]], "each sees what was said before it"
-    assert [[part.text for part in message.parts] for message in conversation(fold(events))] == [  # type: ignore[union-attr]
-        ["a"], ["1"], ["b"], ["2"], ["c"], ["3"],
+    assert [texts(start.input) for start in agents.model.asked] == [
+        ["a"], ["a", "1", "b"], ["a", "1", "b", "2", "c"],
     ]  # fmt: skip
+    assert texts(conversation(fold(events))) == ["a", "1", "b", "2", "c", "3"]
+
+
+def texts(messages: Sequence[MessageAdded]) -> list[str]:
+    return [text_of(part) for message in messages for part in message.parts]
 
 
 async def test_many_devices_send_at_once_and_nothing_is_lost() -> None:

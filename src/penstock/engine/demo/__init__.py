@@ -8,6 +8,8 @@ stops, failures, silences -- and knows nothing.
 
 Its rules:
 
+* It does what it is told in plain English: "use a tool", "call the function",
+  "use the tool that needs approval", "fail after some text".
 * It is pure. The same :class:`~penstock.requests.Start` gives the same steps;
   variety comes from a checksum of the prompt. Whoever plays the steps does the
   waiting.
@@ -26,6 +28,7 @@ from ...events import Event, PartDelta
 from ...requests import Start
 from .compose import compose
 from .speech import speak
+from .wishes import FAILS_AFTER
 
 __all__ = ["MODELS", "Step", "answer"]
 
@@ -52,7 +55,7 @@ _MANNERS: Final = {
     "demo": _Manner(),
     "demo-fast": _Manner(pace=0.0),
     "demo-slow": _Manner(pace=0.3),
-    "demo-fail": _Manner(fails_after=12),
+    "demo-fail": _Manner(fails_after=FAILS_AFTER),
     "demo-silent": _Manner(silent_at=4),
 }
 
@@ -77,7 +80,9 @@ def answer(start: Start, pace: float | None = None) -> Iterator[Step]:
     manner = _MANNERS.get(start.model, _MANNERS["demo"])
     if pace is not None:
         manner = manner._replace(pace=pace)
-    events = speak(start, compose(start), manner.fails_after)
+    plan = compose(start)
+    fails_after = plan.fails_after if manner.fails_after is None else manner.fails_after
+    events = speak(start, plan.choices, fails_after)
     return _steps(events, _gaps(manner))
 
 

@@ -15,7 +15,9 @@ from hashlib import blake2s
 from itertools import count, cycle, islice
 from typing import Final
 
-__all__ = ["essay", "pieces", "seed_of", "stems", "thoughts", "topics", "wanted_length"]
+__all__ = [
+    "essay", "pieces", "quote", "regret", "report", "seed_of", "stems", "thoughts", "topics", "wanted_length",
+]  # fmt: skip
 
 _LONGEST = 20_000  # words; minutes at the usual pace, a megabyte of events
 _QUOTED = 12  # words of the prompt
@@ -28,6 +30,8 @@ _OPENINGS: Final = (
     "Let us look at “{quote}” together.",
 )
 _RESULT: Final = "The tool {tool} answered: {result}."
+_FAILURE: Final = "The tool {tool} failed: {result}."
+_REGRET: Final = "There is no tool here {called}, so I call none."
 _CONFESSION: Final = (
     "I am the built-in model of Penstock: I need no key, I know nothing, and I say the same"
     " each time, which makes me très fiable for a démo. 🌊"
@@ -98,20 +102,38 @@ def wanted_length(prompt: str) -> int | None:
     return max(1, min(int(found[1].replace(",", "")[:9]), _LONGEST)) if found else None
 
 
-def essay(prompt: str, results: Sequence[tuple[str, str]] = (), variant: int = 0) -> tuple[str, ...]:
+def essay(prompt: str, opening: Sequence[str] = (), variant: int = 0) -> tuple[str, ...]:
     """
     Answer a prompt, in word-sized pieces.
 
-    ``results`` are (tool, what it answered) to report first; ``variant`` tells
-    parallel answers to one prompt apart.
+    ``opening`` are sentences to begin with; without any the prompt's own words
+    are. ``variant`` tells parallel answers to one prompt apart.
     """
     seed = seed_of(prompt, variant)
-    opening, body = _opening(prompt, results, seed), _body(prompt, seed)
+    opening = opening or (_OPENINGS[seed % len(_OPENINGS)].format(quote=_quote(prompt)),)
+    first, body = " ".join((*opening, _CONFESSION)), _body(prompt, seed)
     length = wanted_length(prompt)
     if length is None:
-        return tuple(_words(opening, islice(body, 3 + seed % 4)))
-    *words, last = islice(_words(opening, body), length)
+        return tuple(_words(first, islice(body, 3 + seed % 4)))
+    *words, last = islice(_words(first, body), length)
     return (*words, last + "." if last[-1].isalnum() else last)
+
+
+def report(tool: str, result: str, failed: bool = False) -> str:
+    """Say in a sentence what a tool answered, or of what it failed."""
+    if failed:
+        return _FAILURE.format(tool=tool, result=quote(result).rstrip("."))
+    return _RESULT.format(tool=tool, result=quote(result))
+
+
+def regret(called: str) -> str:
+    """Say in a sentence that there is no tool ``called`` so."""
+    return _REGRET.format(called=called)
+
+
+def quote(result: str) -> str:
+    """As much of a result as a sentence can bear."""
+    return _short(result, _QUOTED_RESULT)
 
 
 def thoughts(prompt: str, variant: int = 0) -> tuple[str, ...]:
@@ -124,14 +146,6 @@ def thoughts(prompt: str, variant: int = 0) -> tuple[str, ...]:
 def pieces(text: str) -> tuple[str, ...]:
     """Cut a text into words, each with the space before it."""
     return tuple(_PIECE.findall(text))
-
-
-def _opening(prompt: str, results: Sequence[tuple[str, str]], seed: int) -> Iterator[str]:
-    for tool, result in results:
-        yield _RESULT.format(tool=tool, result=_short(result, _QUOTED_RESULT))
-    if not results:
-        yield _OPENINGS[seed % len(_OPENINGS)].format(quote=_quote(prompt))
-    yield _CONFESSION
 
 
 def _quote(prompt: str) -> str:
@@ -156,9 +170,9 @@ def _body(prompt: str, seed: int) -> Iterator[str]:
             yield sentence.format(topic=topic, other=other)
 
 
-def _words(opening: Iterator[str], body: Iterator[str]) -> Iterator[str]:
+def _words(opening: str, body: Iterator[str]) -> Iterator[str]:
     """The words of an essay, each with the white space before it; four sentences to a paragraph."""
-    yield from pieces(" ".join(opening))
+    yield from pieces(opening)
     for n, sentence in enumerate(body):
         space = " " if n % 4 else "\n\n"
         yield from pieces(space + sentence)

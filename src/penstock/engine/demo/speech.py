@@ -176,5 +176,5 @@ def _done(choices: tuple[Choice, ...], usage: Usage) -> ResponseDone:
 
 def _failed(usage: Usage) -> ResponseFailed:
     return ResponseFailed(
-        "upstream", "The model demo-fail failed on purpose: that is what it is for.", usage=usage
+        "upstream", "The built-in model failed on purpose, as it was asked to.", usage=usage
     )
