@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, json
+from msgspec.structs import replace
 
 from .errors import RequestError
 from .events import Extra, MessageAdded, TextPart
@@ -23,7 +24,7 @@ from .requests import Candidate, ReviewPolicy, Start, Tool
 
 __all__ = [
     "MAX_NAME", "Agent", "Example", "Revision", "Sort",
-    "ask", "decode_agent", "encode_agent", "tell",
+    "ask", "decode_agent", "encode_agent", "engaged", "tell",
 ]  # fmt: skip
 
 MAX_NAME: Final = 255
@@ -140,6 +141,23 @@ def tell(agent: Agent, messages: Sequence[MessageAdded]) -> Start:
         max_iterations=agent.max_iterations,
         max_time=agent.max_time,
     )
+
+
+def engaged(agent: Agent, start: Start) -> Start:
+    """
+    Return ``start`` as a request to ``agent``: what the caller says itself goes before what the agent is.
+
+    The caller's tools come beside the agent's own, and what the caller is to do comes
+    after the agent's instructions.
+    """
+    own, silent = tell(agent, start.input), Start("")
+    said = {
+        field: value
+        for field in Start.__struct_fields__
+        if (value := getattr(start, field)) != getattr(silent, field)
+    }
+    instructions = "\n\n".join(filter(None, (own.instructions, start.instructions)))
+    return replace(own, **{**said, "tools": (*own.tools, *start.tools), "instructions": instructions})
 
 
 def _instructions(agent: Agent) -> list[str]:

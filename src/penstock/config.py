@@ -135,6 +135,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drain_time: Annotated[
         float, Meta(description="How long running answers may go on after SIGTERM.", ge=0)
     ] = 10.0
+    mix_agent: Annotated[
+        str, Meta(description="The agent of Mix's sessions, which have no use for functions of the caller's.")
+    ] = "demo"
     opper_strings: Annotated[
         bool, Meta(description="Whether Opper's structured deltas are all strings, for its SDKs up to 1.2.0.")
     ] = False

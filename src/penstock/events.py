@@ -28,6 +28,7 @@ from msgspec import UNSET, Struct, UnsetType, json
 __all__ = [
     "ATTEMPT_FAILED",
     "PRIVATE",
+    "REWOUND",
     "ROUND_DONE",
     "TERMINAL",
     "Custom",
@@ -282,6 +283,13 @@ The name of the custom event that ends a round of an answer: the model has asked
 tools that the server runs, and will be asked again with their results. Its ``data``
 is the round's ``usage``, as of a terminal event, and the ``model`` and ``id`` that the
 upstream gave it.
+"""
+
+REWOUND: Final = "history.rewound"
+"""
+The name of the custom event by which the end of a stream's history is taken back:
+what comes after the first ``turns`` turns of its ``data`` -- messages and responses --
+counts as never said.
 """
 
 TERMINAL: Final = (ResponseDone, ResponseFailed)

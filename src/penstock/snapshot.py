@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from .events import (
     PRIVATE,
+    REWOUND,
     ROUND_DONE,
     TERMINAL,
     Custom,
@@ -161,11 +162,8 @@ class Snapshot(Struct):
     """Messages that wait for their turn, by id, the next one first."""
     dropped: set[str] = field(default_factory=set)
     """Ids of those that will never have it."""
-
-    @property
-    def response(self) -> Response | None:
-        """The latest response."""
-        return next((turn for turn in reversed(self.turns) if isinstance(turn, Response)), None)
+    response: Response | None = None
+    """The latest response, even if it was taken back."""
 
     @property
     def responses(self) -> list[Response]:
@@ -190,6 +188,9 @@ def apply(snapshot: Snapshot, event: Event, at: float = 0.0) -> None:
         case ResponseStarted(response_id=name, model=model, agent=agent, request=request):
             begun = Response(name, model, agent, at, request=request, answers=event.answers)
             snapshot.turns.insert(_place(snapshot, event), begun)
+            snapshot.response = begun
+        case Custom(name=name, data={"turns": int(turns)}) if name == REWOUND:
+            del snapshot.turns[turns:]
         case _:
             if isinstance(event, StopRequested):
                 _drop(snapshot, event)

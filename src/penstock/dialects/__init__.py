@@ -101,6 +101,11 @@ class Dialect:
     Whether the connection is broken after the frame of a failed response, because
     callers cannot see it otherwise: their SDK takes the frame for any other.
     """
+    pulse: Callable[[str], bytes] | None = None
+    """
+    What fills a silence, where that has to say the cursor at which the reader stands;
+    elsewhere it is the framing's keepalive.
+    """
     variants: Mapping[str, Dialect] = field(default_factory=dict)
     """Other generations of this wire; ``v1`` of ``opper`` is named, and found as, ``opper/v1``."""
 

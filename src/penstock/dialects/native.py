@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from msgspec import UNSET, DecodeError, Struct, UnsetType, ValidationError, convert, json
 from msgspec.structs import fields, replace
@@ -32,7 +32,7 @@ from ..events import (
     Role,
     TextPart,
 )
-from ..requests import MAX_ATTEMPTS, MAX_CHOICES, Candidate, Start, Tool, ToolChoice
+from ..requests import MAX_ATTEMPTS, MAX_CHOICES, Candidate, Decide, Start, Tool, ToolChoice
 from ..wire import Frame, Framing, jsontext, ndjson
 from ..wire.sse import SSE
 from . import Dialect, Spoken
@@ -42,10 +42,12 @@ __all__ = [
     "NDJSON",
     "Begin",
     "Continue",
+    "Decision",
     "Decoder",
     "Encoder",
     "Message",
     "cursor_of",
+    "read_decision",
     "read_message",
     "read_request",
 ]
@@ -144,6 +146,7 @@ class Begin(Struct, frozen=True, forbid_unknown_fields=True):
 
     input: str | list[Message]
     model: str = ""
+    agent: str = ""
     instructions: str = ""
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | UnsetType = UNSET
@@ -160,6 +163,16 @@ class Begin(Struct, frozen=True, forbid_unknown_fields=True):
     extra: dict[str, Any] | UnsetType = UNSET
     fallbacks: tuple[Candidate, ...] = ()
     attempts: int = 0
+
+
+class Decision(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /v1/streams/{stream}/reviews/{call}``."""
+
+    verdict: Literal["approved", "rejected"]
+    digest: str
+    """The one that the review was requested with."""
+    output: Any = UNSET
+    """With ``approved``: what counts as the tool's result, instead of running it."""
 
 
 class Continue(Struct, frozen=True, forbid_unknown_fields=True):
@@ -195,6 +208,16 @@ def read_request(body: Mapping[str, Any]) -> Start:
 def read_message(body: Mapping[str, Any]) -> tuple[MessageAdded, ...]:
     """Read the body of a request to continue a stream. Raises: RequestError."""
     return _messages(_converted(body, Continue).input)
+
+
+def read_decision(body: Mapping[str, Any], call_id: str, by: str) -> Decide:
+    """Read the body of a decision about a call. Raises: RequestError."""
+    said = _converted(body, Decision)
+    if not said.digest:
+        raise RequestError("'digest' is empty: it says what is decided about", field="digest")
+    if said.output is not UNSET and said.verdict != "approved":
+        raise RequestError("'output' goes with 'approved' only", field="output")
+    return Decide(call_id, said.verdict, said.digest, by, said.output)
 
 
 def _messages(given: str | list[Message]) -> tuple[MessageAdded, ...]:

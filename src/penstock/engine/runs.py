@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, Struct, UnsetType, convert
@@ -31,6 +31,8 @@ from ..errors import (
     StreamNotFound,
 )
 from ..events import (
+    REWOUND,
+    Custom,
     MessageAdded,
     ResponseDone,
     ResponseFailed,
@@ -155,7 +157,7 @@ class Runs:
         if writer.grammar.busy:
             raise StreamBusy(f"an answer is under way in stream {stream!r}: wait for its end, or stop it")
         snapshot = await history(self.log, stream)
-        _check_results(snapshot.response, messages)
+        _check_results(snapshot, messages)
         start = replace(_start_of(snapshot.response), input=(*conversation(snapshot), *messages))
         name, options = self._admit(start)
         return await self._begin(
@@ -213,6 +215,20 @@ class Runs:
         async with self._turns.of(stream):
             await decide(self.log, stream, decision)
             await self._go_on(stream)
+
+    async def rewind(self, stream: str, kept: Callable[[Snapshot], int]) -> None:
+        """
+        Take back the end of a stream's history; ``kept`` says how many turns of it stay.
+
+        Raises: StreamNotFound, StreamBusy, StreamSealed, and what ``kept`` raises.
+        """
+        async with self._turns.of(stream):
+            writer = Writer(self.log, stream)
+            await writer.open()
+            if writer.grammar.busy:
+                raise StreamBusy(f"an answer is under way in stream {stream!r}: wait for its end, or stop it")
+            turns = kept(await history(self.log, stream))
+            await writer.append(Custom(REWOUND, {"turns": turns}))
 
     async def delete(self, stream: str) -> None:
         """Forget a stream, and end what runs in it. Raises: StreamNotFound."""
@@ -471,8 +487,9 @@ def _there(snapshot: Snapshot, message: MessageAdded) -> bool:
     return False
 
 
-def _check_results(before: Response | None, messages: Sequence[MessageAdded]) -> None:
+def _check_results(snapshot: Snapshot, messages: Sequence[MessageAdded]) -> None:
     """Raises: CallsPending (not every pending call has its result, or a result is of no such call)."""
+    before = next((turn for turn in reversed(snapshot.turns) if isinstance(turn, Response)), None)
     end = before.end if before is not None else None
     pending = end.pending_calls if isinstance(end, ResponseDone) else ()
     parts = [part for message in messages for part in message.parts]

@@ -244,6 +244,11 @@ class Subscription:
         self._dismissed: asyncio.Future[None] | None = None
         voice.readers += 1
 
+    @property
+    def place(self) -> Cursor:
+        """Where a reader goes on that has had what was read so far."""
+        return max(self._from, Cursor(self._voice.epoch, self.offset))
+
     async def open(self) -> None:
         """Find the place to begin. Raises: StreamNotFound, CursorGone."""
         voice = self._voice

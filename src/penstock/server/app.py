@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -75,13 +76,16 @@ def _lifespan(service: Service) -> Callable[[Starlette], AbstractAsyncContextMan
     return lifespan
 
 
+_THIS_MACHINE: Final = r"https?://(localhost|127\.0\.0\.1|\[::1\]|[\w.-]+\.localhost)(:\d+)?"
+"""Origins of pages that are served on this machine, as one does while developing them."""
+
+
 def _cors(origins: tuple[str, ...]) -> list[Middleware]:
-    if not origins:
-        return []
     return [
         Middleware(
             CORSMiddleware,
             allow_origins=list(origins),
+            allow_origin_regex=_THIS_MACHINE,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["*"],  # each front has its own
             expose_headers=["location", "penstock-stream", "retry-after", *_named(fronts())],

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import json
 
 from .. import __version__
-from ..dialects.native import Begin, Continue
+from ..dialects.native import Begin, Continue, Decision
 from ..events import Event
 from .endpoint import Endpoint, Front
 
@@ -17,7 +17,7 @@ __all__ = ["description"]
 
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 _NOT_A_NAME = re.compile(r"\W")
-_BODIES = {"Begin": Begin, "Continue": Continue}
+_BODIES = {"Begin": Begin, "Continue": Continue, "Decision": Decision}
 _STREAMS = ("text/event-stream", "application/x-ndjson")
 
 

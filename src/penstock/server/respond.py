@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 
 from starlette.types import Receive, Scope, Send
 
+from ..cursor import Cursor
 from ..dialects import Wire
 from ..engine.interrupt import Interrupted, Interruptible
 from ..engine.voice import Sink
@@ -65,6 +66,11 @@ class Source(Protocol):
         """What breaks off :meth:`news` and :meth:`listen`."""
         ...
 
+    @property
+    def place(self) -> Cursor:
+        """Where one that has had all this goes on."""
+        ...
+
     async def ready(self) -> bytes:
         """Return the bytes that are there; empty if there are none, or none any more."""
         ...
@@ -93,8 +99,8 @@ class EventStream:
     """An ASGI response: a subscription, or what is like one, sent to its end."""
 
     __slots__ = (
-        "_connections", "_direct", "_headers", "_idle_at", "_scope", "_status", "_subscription", "_task",
-        "_wire", "idle_since", "sending_since",
+        "_connections", "_direct", "_first", "_headers", "_idle_at", "_scope", "_status", "_subscription",
+        "_task", "_wire", "idle_since", "sending_since",
     )  # fmt: skip
 
     def __init__(
@@ -104,14 +110,16 @@ class EventStream:
         connections: Connections,
         headers: Mapping[str, str],
         status: int = 200,
+        first: bytes = b"",
     ) -> None:
+        """``first`` goes out with the head, whatever there is to send then."""
         self.idle_since: float | None = None
         """Since when there has been nothing to send, as of the last look; the loop's clock."""
         self._idle_at = -1
         self.sending_since: float | None = None
         """Since when the reader has not taken what was sent."""
         self._subscription, self._wire, self._connections = subscription, wire, connections
-        self._status = status
+        self._status, self._first = status, first
         self._headers = {"content-type": wire.framing.media_type, **_HEADERS, **headers}
         self._scope: Scope = {}
         self._task: asyncio.Task[Any] | None = None
@@ -135,10 +143,14 @@ class EventStream:
 
     def keep_alive(self) -> None:
         """Fill the silence."""
-        if self._direct is not None and self._direct.write(self._wire.framing.keepalive):
+        if self._direct is not None and self._direct.write(self._filler()):
             self.idle_since = asyncio.get_running_loop().time()
         else:
             self._subscription.gate.interrupt("silence", sticky=False)
+
+    def _filler(self) -> bytes:
+        pulse = self._wire.dialect.pulse
+        return self._wire.framing.keepalive if pulse is None else pulse(str(self._subscription.place))
 
     def silence(self, now: float) -> float:
         """Return for how many seconds nothing was sent; handing on a span does not look at the clock."""
@@ -164,6 +176,8 @@ class EventStream:
     async def _send_all(self, send: Send) -> None:
         clock = asyncio.get_running_loop().time
         subscription = self._subscription
+        if self._first:
+            await send({"type": "http.response.body", "body": self._first, "more_body": True})
         while not subscription.ended:
             data = await subscription.ready()
             if not data and not subscription.ended:
@@ -173,7 +187,7 @@ class EventStream:
                 except Interrupted as interrupted:
                     if interrupted.reason == "gone":
                         return
-                    data = self._wire.framing.keepalive
+                    data = self._filler()
                 finally:
                     self.idle_since = None
             broken = subscription.ended and subscription.failed and self._wire.dialect.failure_breaks

@@ -9,27 +9,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import UNSET
 
+from ..agents import Agent
 from ..config import Settings, UpstreamSettings, secret
 from ..cursor import Cursor
 from ..dialects import Wire, get
 from ..engine.catalog import catalog_of
 from ..engine.demo import MODELS
+from ..engine.demo.agent import AGENT, DemoTools
+from ..engine.demo.agent import RUNNER as DEMO
 from ..engine.ids import keyed_stream
 from ..engine.reading import latest
 from ..engine.runs import Limits, Runs, Started
 from ..engine.subscription import follow
+from ..engine.tools import Toolbox, Tools
+from ..engine.tools.http import HttpTools
+from ..engine.tools.secrets import Secrets
 from ..engine.turns import Turns
 from ..engine.upstreams import Models, Upstream
 from ..engine.upstreams.builtin import BuiltIn
 from ..engine.upstreams.http import Http
 from ..engine.upstreams.replay import Replay
 from ..engine.voice import Voices, place
-from ..errors import AnswerFailed, ConfigError, CursorGone
+from ..errors import AgentNotFound, AnswerFailed, ConfigError, CursorGone
 from ..events import ATTEMPT_FAILED, TERMINAL, Custom, Event, MessageAdded, ResponseFailed, ResponseStarted
 from ..log import Log, Record
 from ..log.sqlite import SQLiteLog
@@ -44,17 +50,27 @@ __all__ = ["Service"]
 class Service:
     """One process's worth of Penstock."""
 
-    def __init__(self, settings: Settings, log: Log) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        tools: Mapping[str, Toolbox] | None = None,
+        agents: Sequence[Agent] = (),
+    ) -> None:
+        """``tools`` and ``agents`` are those of the program that this is part of."""
         self.settings, self.log = settings, log
         self.keys = Keys(Path(settings.data) / "keys.json")
         self.access = Access(self.keys, settings.allowed_hosts, settings.allowed_origins)
         self.connections = Connections(settings.keepalive, settings.write_timeout)
-        limits = Limits(settings.max_runs, settings.max_time, settings.idle_timeout, settings.retention)
-        self.runs = Runs(log, limits)
+        self.runs = Runs(log, _limits(settings))
         self.models = _models(settings, self.runs)
-        self.runs.serve(self.models)
+        self.tools = Tools(
+            {**_toolboxes(settings), **(tools or {})}, settings.tool_time, settings.tool_result
+        )
+        self.runs.serve(self.models, self.tools)
         self.voices = Voices(log)
         self.catalog = catalog_of(log)
+        self._agents = {agent.name: agent for agent in (AGENT, *agents)}
         self.turns = Turns()
         """For fronts that look at a stream before they change it."""
         self.ready = False
@@ -103,6 +119,7 @@ class Service:
                 await watch
         self._watches = []
         await self.runs.aclose()
+        await self.tools.aclose()
         await self.log.aclose()
 
     # -- what fronts share
@@ -114,6 +131,19 @@ class Service:
         digest = hashlib.sha256(body).hexdigest()
         return await self.runs.start(start, stream=keyed_stream(owner, key), digest=digest)
 
+    async def agent(self, name: str) -> Agent:
+        """
+        Return the agent of that name: one that is stored, else one of the program's, else the built-in one.
+
+        Raises: AgentNotFound.
+        """
+        try:
+            return (await self.catalog.by_name(name)).agent
+        except AgentNotFound:
+            if name in self._agents:
+                return self._agents[name]
+            raise
+
     async def stream(
         self,
         stream: str,
@@ -123,11 +153,16 @@ class Service:
         until_terminal: bool = False,
         headers: Mapping[str, str] | None = None,
         status: int = 200,
+        first: bytes = b"",
     ) -> EventStream:
-        """Return the response that sends ``stream``. Raises: StreamNotFound, CursorGone."""
+        """
+        Return the response that sends ``stream``, and ``first`` before anything else.
+
+        Raises: StreamNotFound, CursorGone.
+        """
         subscription = await self.voices.subscribe(stream, wire, cursor, until_terminal=until_terminal)
         told = {"penstock-stream": stream, **(headers or {})}
-        return EventStream(subscription, wire, self.connections, told, status)
+        return EventStream(subscription, wire, self.connections, told, status, first)
 
     async def cursor(self, stream: str, wire: Wire, headers: Mapping[str, str], query: str) -> Cursor | None:
         """
@@ -217,6 +252,24 @@ def _failed(event: ResponseFailed) -> AnswerFailed:
     return AnswerFailed(
         event.code, event.message, status=int(status), retryable=event.retryable, field=extra.get("field")
     )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.max_runs,
+        settings.max_time,
+        settings.idle_timeout,
+        settings.retention,
+        max_iterations=settings.max_iterations,
+        review_time=settings.review_time,
+    )
+
+
+def _toolboxes(settings: Settings) -> dict[str, Toolbox]:
+    return {
+        DEMO: DemoTools(),
+        "http": HttpTools(Secrets(settings.secrets), settings.tool_hosts),
+    }
 
 
 def _models(settings: Settings, runs: Runs) -> Models:

@@ -67,7 +67,7 @@ class Shelf(NamedTuple):
             if facts is None:  # its beginning may have been forgotten by age
                 facts = (await self._kept(asked)).get(stream)
             if facts is not None:
-                return Thing(id, stream, facts)
+                return Thing(id, stream, {**facts, **await self._changed(asked, stream)})
         what = self.kind.partition(".")[2].replace("_", " ")
         raise StreamNotFound(f"there is no {what} {id[:64]!r}")
 
@@ -80,12 +80,39 @@ class Shelf(NamedTuple):
 
     async def list(self, asked: Asked) -> list[Thing]:
         """Return the caller's things, the youngest first."""
-        kept = await self._kept(asked)
-        return [Thing(self.id_of(stream), stream, facts) for stream, facts in reversed(kept.items())]
+        kept = [*(await self._kept(asked)).items()]
+        changed = [await self._changed(asked, stream) for stream, _ in kept]
+        things = [
+            Thing(self.id_of(stream), stream, {**facts, **anew})
+            for (stream, facts), anew in zip(kept, changed, strict=True)
+        ]
+        return things[::-1]
+
+    async def change(self, asked: Asked, thing: Thing, facts: dict[str, Any]) -> Thing:
+        """Say some facts of a thing anew."""
+        changed = {**thing.facts, **facts}
+        await asked.service.log.append(self._changes(thing.stream), [Custom(f"{self.kind}.changed", changed)])
+        return thing._replace(facts=changed)
+
+    def _changes(self, stream: str) -> str:
+        """Return the stream of what was said anew: the thing's own may have a writer, not to be disturbed."""
+        return keyed_stream(stream, f"{self.kind}\nchanged")
+
+    async def _changed(self, asked: Asked, stream: str) -> dict[str, Any]:
+        """Return what was said anew of a thing, last."""
+        log = asked.service.log
+        with suppress(StreamNotFound, CursorGone):
+            end = (await log.head(self._changes(stream))).cursor
+            (record,) = await log.batch(self._changes(stream), end._replace(offset=end.offset - 1), 1)
+            if isinstance(record.event, Custom):
+                return dict(record.event.data)
+        return {}
 
     async def take(self, asked: Asked, thing: Thing) -> None:
         """Forget a thing."""
         await self._note(asked, Custom(f"{self.kind}.taken", {"stream": thing.stream}))
+        with suppress(StreamNotFound):
+            await asked.service.runs.delete(self._changes(thing.stream))
         await asked.service.runs.delete(thing.stream)
 
     async def _kept(self, asked: Asked) -> dict[str, dict[str, Any]]:

@@ -341,7 +341,7 @@ async def test_delete_breaks_readers_off(server: Server, http: httpx2.Client) ->
 
 
 def test_there_is_no_review_to_decide(http: httpx2.Client, told: tuple[str, list[Frame]]) -> None:
-    answer = http.post(f"/v1/streams/{told[0]}/reviews/call_1", json={"verdict": "approved"})
+    answer = http.post(f"/v1/streams/{told[0]}/reviews/call_1", json={"verdict": "approved", "digest": "d"})
     assert error(answer) == (404, "review_not_found")
 
 

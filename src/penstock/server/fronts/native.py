@@ -7,12 +7,13 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from ...agents import engaged
 from ...cursor import Cursor
 from ...dialects import Wire, get
-from ...dialects.native import DIALECT, read_message, read_request
+from ...dialects.native import DIALECT, read_decision, read_message, read_request
 from ...engine.ids import stream_of
 from ...engine.runs import Started
-from ...errors import RequestError, ReviewNotFound
+from ...errors import RequestError
 from ...log import Lists, StreamInfo
 from ...snapshot import Snapshot, apply, view
 from ...wire import Framing
@@ -27,9 +28,11 @@ _LARGEST_PAGE: Final = 1000
 async def _start(asked: Asked) -> ASGIApp:
     check_query(asked.query, ())
     service = asked.service
-    started = await service.start(
-        read_request(asked.body), asked.data, asked.headers.get("idempotency-key", ""), asked.owner
-    )
+    start = read_request(asked.body)
+    if start.agent:
+        start = engaged(await service.agent(start.agent), start)
+    key = asked.headers.get("idempotency-key", "")
+    started = await service.start(start, asked.data, key, asked.owner)
     return await _begun(asked, started)
 
 
@@ -120,8 +123,10 @@ async def _stop(asked: Asked) -> ASGIApp:
 
 async def _review(asked: Asked) -> ASGIApp:
     stream = stream_of(asked.path["stream"])
-    await asked.service.log.head(stream)
-    raise ReviewNotFound(f"no review of the call {asked.path['call_id']!r} is pending in stream {stream!r}")
+    decision = read_decision(asked.body, asked.path["call_id"], asked.owner)
+    await asked.service.runs.decide(stream, decision)
+    decided = {"id": stream, "call_id": decision.call_id, "verdict": decision.verdict}
+    return answer(decided, headers={"penstock-stream": stream})
 
 
 async def _delete(asked: Asked) -> ASGIApp:
@@ -162,8 +167,8 @@ FRONTS: Final = (
         ),
         Endpoint("POST", "/v1/streams/{stream}/stop", "run:cancel", _stop, "End the answer under way."),
         Endpoint(
-            "POST", "/v1/streams/{stream}/reviews/{call_id}", "run:write", _review,
-            "Decide about a tool call.", {"any_body": True},
+            "POST", "/v1/streams/{stream}/reviews/{call_id}", "run:review", _review,
+            "Decide about a tool call.", {"body": "Decision"},
         ),
     ),
 ),)  # fmt: skip

@@ -188,6 +188,10 @@ class Reading:
         self._left = page.limit
         self._events = _Counted()
 
+    @property
+    def place(self) -> Cursor:
+        return Cursor(self._head.cursor.epoch, self.offset)
+
     async def ready(self) -> bytes:
         while not self.ended:
             records = await self._log.batch(self._stream, Cursor(self._head.cursor.epoch, self.offset), BATCH)
