@@ -149,7 +149,13 @@ def engaged(agent: Agent, start: Start) -> Start:
 
     The caller's tools come beside the agent's own, and what the caller is to do comes
     after the agent's instructions.
+    Raises: RequestError (a tool of the caller's has the name of one of the agent's).
     """
+    taken = {tool.name for tool in agent.tools}
+    for n, tool in enumerate(start.tools):
+        if tool.name in taken:
+            where = f"tools[{n}].name"
+            raise RequestError(f"{where!r}: the agent has a tool {tool.name!r} already", field=where)
     own, silent = tell(agent, start.input), Start("")
     said = {
         field: value

@@ -163,6 +163,7 @@ class Begin(Struct, frozen=True, forbid_unknown_fields=True):
     extra: dict[str, Any] | UnsetType = UNSET
     fallbacks: tuple[Candidate, ...] = ()
     attempts: int = 0
+    max_iterations: int | UnsetType = UNSET
 
 
 class Decision(Struct, frozen=True, forbid_unknown_fields=True):
@@ -193,7 +194,7 @@ def read_request(body: Mapping[str, Any]) -> Start:
         raise RequestError(f"'choices' must be from 1 to {MAX_CHOICES}", field="choices")
     if not 0 <= asked.attempts <= MAX_ATTEMPTS:
         raise RequestError(f"'attempts' must be from 0 to {MAX_ATTEMPTS}", field="attempts")
-    for name in ("max_output_tokens", "max_time"):
+    for name in ("max_output_tokens", "max_time", "max_iterations"):
         value = getattr(asked, name)
         if value is not UNSET and value <= 0:
             raise RequestError(f"{name!r} must be more than 0", field=name)

@@ -335,7 +335,7 @@ async def test_delete_breaks_readers_off(server: Server, http: httpx2.Client) ->
         http.get(f"/v1/streams/{stream}/events"),
         http.post(f"/v1/streams/{stream}/stop"),
         http.post(f"/v1/streams/{stream}/messages", json={"input": "more"}),
-        http.post(f"/v1/streams/{stream}/reviews/call_1"),
+        http.post(f"/v1/streams/{stream}/reviews/c", json={"verdict": "approved", "digest": "d"}),
     ):
         assert error(answer) == (404, "stream_not_found")
 

@@ -132,7 +132,7 @@ class McpTools:
             raise
         except Exception as exc:
             code = getattr(exc, "code", 0)
-            if code in (_CLOSED, _UNKNOWN):
+            if code in (_CLOSED,):
                 session.retire()
             doubt = "; whether the call was carried out is not known" if code == _CLOSED else ""
             raise ToolFault(f"the MCP server {server!r}: {self._secrets.said(exc)}{doubt}") from exc

@@ -11,13 +11,14 @@ from msgspec.structs import replace
 from starlette.types import ASGIApp
 
 from ....agents import Agent, tell
-from ....dialects.mix import Sent, history_row, read_send, rows
+from ....dialects.mix import Sent, read_send, rows
 from ....engine.ids import keyed_stream
 from ....engine.reading import history
 from ....errors import StreamNotFound
 from ....events import MessageAdded, TextPart
 from ....names import uuid_of
 from ....requests import Start, ToolChoice
+from ....snapshot import fold
 from ...endpoint import Asked, Endpoint, answer, number
 from ...shelf import Thing
 from .sessions import SHELF, find
@@ -91,11 +92,14 @@ async def _said(asked: Asked) -> list[tuple[float, dict[str, Any]]]:
     found: list[tuple[float, dict[str, Any]]] = []
     for thing in await SHELF.list(asked):
         with suppress(StreamNotFound):  # forgotten by age, or by another front
-            found += [
-                (record.at, history_row(thing.id, record.event))
-                for record in await asked.service.records(thing.stream)
-                if isinstance(record.event, MessageAdded) and record.event.role == "user"
-            ]
+            records = await asked.service.records(thing.stream)
+            times = {
+                record.event.message_id: record.at
+                for record in records
+                if isinstance(record.event, MessageAdded)
+            }
+            shown = rows(thing.id, fold(record.event for record in records))
+            found += [(times[row["id"]], row) for row in shown if row["role"] == "user"]
     return found
 
 
