@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from msgspec.structs import fields
 
-from penstock.config import Settings, UpstreamSettings, describe, load, secret
+from penstock.cli import main
+from penstock.config import McpSettings, SecretSettings, Settings, UpstreamSettings, describe, load, secret
 from penstock.errors import ConfigError
 
 FILE = 'port = 1\nhost = "file"\ndata = "file"\n'
@@ -39,6 +41,8 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "port": ("0", 0),
     "commit_window": ("0.002", 0.002),
     "durability": ("power", "power"),
+    "tool_hosts": ("localhost:9000,b.example", ("localhost:9000", "b.example")),
+    "review_time": ("60", 60.0),
     "allowed_hosts": ("a.example,b.example", ("a.example", "b.example")),
     "keepalive": ("2", 2.0),
 }
@@ -47,6 +51,41 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
 @pytest.mark.parametrize(("name", "text", "value"), [(n, *v) for n, v in FROM_ENVIRONMENT.items()])
 def test_the_environment_is_read_in_the_settings_type(name: str, text: str, value: Any) -> None:
     assert getattr(load({}, {f"PENSTOCK_{name.upper()}": text}).settings, name) == value
+
+
+@pytest.mark.parametrize("name", ["upstreams", "secrets", "mcp"])
+def test_tables_are_not_read_from_the_environment(name: str) -> None:
+    assert load({}, {f"PENSTOCK_{name.upper()}": "{}"}).origins[name] == "default"
+
+
+TABLES = """
+tool_hosts = ["localhost:9000"]
+[secrets.github]
+value = "env:TOKEN"
+hosts = ["api.github.com"]
+[mcp.files]
+command = ["python", "files.py"]
+env = { ROOT = "/srv", KEY = "file:/run/key" }
+trusted = ["read"]
+[mcp.search]
+url = "https://search.example/mcp"
+headers = { Authorization = "Bearer secret:search" }
+max_time = 5
+"""
+
+
+def test_what_tools_need_is_in_tables() -> None:
+    settings = load({}, {}, TABLES).settings
+    assert settings.tool_hosts == ("localhost:9000",)
+    assert settings.secrets == {"github": SecretSettings(value="env:TOKEN", hosts=("api.github.com",))}
+    assert settings.mcp == {
+        "files": McpSettings(
+            command=("python", "files.py"), env={"ROOT": "/srv", "KEY": "file:/run/key"}, trusted=("read",)
+        ),
+        "search": McpSettings(
+            url="https://search.example/mcp", headers={"Authorization": "Bearer secret:search"}, max_time=5.0
+        ),
+    }
 
 
 UPSTREAM = '[upstreams.a]\nurl = "http://x"\n'
@@ -72,6 +111,30 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, str], str, str | None, str]] = 
     "upstreams that are none": ({}, {}, "upstreams = 1", "upstreams", "penstock.toml: "),
     "neither url nor replay": ({}, {}, "[upstreams.a]", "upstreams.a", "either a `url` or a `replay`"),
     "both url and replay": ({}, {}, UPSTREAM + 'replay = "x"', "upstreams.a", "either a `url` or a `replay`"),
+    "unknown in a secret": (
+        {}, {}, "[secrets.a]\nvalu = 'env:X'", "secrets.a.valu", "did you mean 'secrets.a.value'?",
+    ),
+    "a secret without hosts": ({}, {}, "[secrets.a]\nvalue = 'env:X'", "secrets.a", "the `hosts` it is for"),
+    "a secret without a value": ({}, {}, "[secrets.a]\nhosts = ['x']", "secrets.a", "must have a `value`"),
+    "a secret in plain": (
+        {}, {}, "[secrets.a]\nvalue = 'sk-hush'\nhosts = ['x']", "secrets.a.value", "must be env:NAME",
+    ),
+    "unknown in an MCP server": ({}, {}, "[mcp.a]\nurk = 'x'", "mcp.a.urk", "did you mean 'mcp.a.url'?"),
+    "type in an MCP server": ({}, {}, "[mcp.a]\ncommand = 'x'", "mcp.a.command", "penstock.toml: "),
+    "neither command nor url": ({}, {}, "[mcp.a]", "mcp.a", "either a `command` or a `url`"),
+    "both command and url": (
+        {}, {}, "[mcp.a]\ncommand = ['x']\nurl = 'http://x'", "mcp.a", "either a `command` or a `url`",
+    ),
+    "headers of a command": (
+        {}, {}, "[mcp.a]\ncommand = ['x']\nheaders = { A = 'b' }", "mcp.a.headers", "`headers` with `url`",
+    ),
+    "environment of a url": (
+        {}, {}, "[mcp.a]\nurl = 'http://x'\nenv = { A = 'b' }", "mcp.a.env", "`env` goes with `command`",
+    ),
+    "no time for tools": ({}, {}, "tool_time = 0", "tool_time", "penstock.toml: "),
+    "no room for results": ({}, {}, "tool_result = 255", "tool_result", "penstock.toml: "),
+    "no iteration": ({}, {"PENSTOCK_MAX_ITERATIONS": "0"}, "", "max_iterations", "PENSTOCK_MAX_ITERATIONS: "),
+    "no time for reviews": ({}, {}, "review_time = 0", "review_time", "penstock.toml: "),
     "no TOML": ({}, {}, "port =", None, "penstock.toml: "),
     "a key in plain": (
         {}, {}, UPSTREAM + 'key = "sk-hush"', "upstreams.a.key", "must be env:NAME or file:/path",
@@ -90,7 +153,7 @@ def test_what_is_wrong_is_named(
     assert "sk-hush" not in caught.value.message
 
 
-@pytest.mark.parametrize("kind", [Settings, UpstreamSettings])
+@pytest.mark.parametrize("kind", [Settings, UpstreamSettings, SecretSettings, McpSettings])
 def test_every_setting_has_its_sentence(kind: type[Settings]) -> None:
     described = describe(kind)
     assert described.keys() == {field.name for field in fields(kind)}
@@ -107,6 +170,12 @@ def test_a_secret_is_where_its_reference_says(tmp_path: Path) -> None:
     assert secret(f"file:{tmp_path}/key") == "sk-file"
 
 
+def test_a_secret_that_is_nowhere_says_which_setting_names_it() -> None:
+    with pytest.raises(ConfigError, match=r"named by `secrets\.a\.value`, is not set") as caught:
+        secret("env:NONE", {}, "secrets.a.value")
+    assert caught.value.field == "secrets.a.value"
+
+
 def test_a_secret_that_is_nowhere_is_an_error_that_shows_nothing(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     for reference in ("env:", "env:NONE", "file:", f"file:{tmp_path}/none", f"file:{tmp_path}",
@@ -120,3 +189,15 @@ def test_a_secret_that_is_nowhere_is_an_error_that_shows_nothing(tmp_path: Path)
 def test_settings_never_hold_a_secret() -> None:
     text = UPSTREAM + 'key = "env:KEY"'
     assert "sk-hush" not in repr(load({}, {"KEY": "sk-hush"}, text))
+
+
+def test_what_the_command_shows_of_tables_hides_what_may_be_a_secret(tmp_path: Path) -> None:
+    file = tmp_path / "penstock.toml"
+    text = TABLES.replace("/srv", "sk-hush").replace("Bearer secret:search", "sk-hush")
+    file.write_text(
+        UPSTREAM + 'headers = { Cookie = "sk-hush" }\n' + text.replace("tool_hosts", "pace = 1 #")
+    )
+    done = CliRunner().invoke(main, ["config", "--config", str(file)])
+    assert done.exit_code == 0, done.output
+    assert done.output.count('"***"') == 4  # Cookie, ROOT, KEY, Authorization
+    assert "sk-hush" not in done.output

@@ -28,6 +28,7 @@ from ..engine.runs import Limits, Runs, Started
 from ..engine.subscription import follow
 from ..engine.tools import Toolbox, Tools
 from ..engine.tools.http import HttpTools
+from ..engine.tools.mcp import McpTools
 from ..engine.tools.secrets import Secrets
 from ..engine.turns import Turns
 from ..engine.upstreams import Models, Upstream
@@ -62,10 +63,11 @@ class Service:
         self.keys = Keys(Path(settings.data) / "keys.json")
         self.access = Access(self.keys, settings.allowed_hosts, settings.allowed_origins)
         self.connections = Connections(settings.keepalive, settings.write_timeout)
+        self.mcp = McpTools(settings.mcp, Secrets(settings.secrets))
         self.runs = Runs(log, _limits(settings))
         self.models = _models(settings, self.runs)
         self.tools = Tools(
-            {**_toolboxes(settings), **(tools or {})}, settings.tool_time, settings.tool_result
+            {**_toolboxes(settings, self.mcp), **(tools or {})}, settings.tool_time, settings.tool_result
         )
         self.runs.serve(self.models, self.tools)
         self.voices = Voices(log)
@@ -265,10 +267,11 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _toolboxes(settings: Settings) -> dict[str, Toolbox]:
+def _toolboxes(settings: Settings, mcp: McpTools) -> dict[str, Toolbox]:
     return {
         DEMO: DemoTools(),
         "http": HttpTools(Secrets(settings.secrets), settings.tool_hosts),
+        "mcp": mcp,
     }
 
 

@@ -84,7 +84,8 @@ class McpTools:
         self._secrets = secrets
         self._openings = {name: _opening(name, entry, secrets, environ) for name, entry in servers.items()}
         self._sessions: dict[str, _Session] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._open: set[_Session] = set()
+        """All whose tasks run, those that are retired too."""
         self._closed = False
 
     async def tools(self, server: str) -> tuple[Tool, ...]:
@@ -117,10 +118,10 @@ class McpTools:
 
     async def aclose(self) -> None:
         self._closed = True
-        for session in self._sessions.values():
+        for session in self._open:
             session.end()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._open:
+            await asyncio.wait([session.task for session in self._open])
 
     async def _use(self, server: str, ask: Callable[[Client], Awaitable[_T]]) -> _T:
         """Ask a server; whatever goes wrong is a ToolFault that shows no secret."""
@@ -132,7 +133,7 @@ class McpTools:
             raise
         except Exception as exc:
             code = getattr(exc, "code", 0)
-            if code in (_CLOSED,):
+            if code in (_CLOSED, _UNKNOWN):
                 session.retire()
             doubt = "; whether the call was carried out is not known" if code == _CLOSED else ""
             raise ToolFault(f"the MCP server {server!r}: {self._secrets.said(exc)}{doubt}") from exc
@@ -143,9 +144,10 @@ class McpTools:
             raise ToolFault(f"there is no MCP server {server!r}")
         session = self._sessions.get(server)
         if session is None or session.over:
-            session = self._sessions[server] = _Session(server, self._openings[server], self._secrets)
-            self._tasks.add(session.task)
-            session.task.add_done_callback(self._tasks.discard)
+            session = _Session(server, self._openings[server], self._secrets)
+            self._sessions[server] = session
+            self._open.add(session)
+            session.task.add_done_callback(lambda _: self._open.discard(session))
         return session
 
 
@@ -238,9 +240,8 @@ def _opening(server: str, entry: McpSettings, secrets: Secrets, environ: Mapping
         async with AsyncExitStack() as stack:
             async with asyncio.timeout(_OPENING):
                 client = await stack.enter_async_context(Client(transport))
-                await _listed(
-                    client
-                )  # else the package lists them amid the first call, whose result that could cost
+                # Else the package asks for the list amid the first call, whose result could be lost by it.
+                await _listed(client)
             yield client
 
     return opening

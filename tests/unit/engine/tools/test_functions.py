@@ -106,6 +106,7 @@ def test_a_signature_becomes_a_schema() -> None:
         },
         runner="function",
     )  # fmt: skip
+    assert described.parameters is not UNSET
     jsonschema.Draft202012Validator.check_schema(described.parameters)
 
 

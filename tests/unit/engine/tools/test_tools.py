@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from penstock.engine.tools import Asking, ToolFault, Tools
 from penstock.requests import Tool
@@ -84,7 +84,7 @@ async def test_a_tool_that_takes_too_long_is_cancelled(tool_limit: float | None,
         finally:
             cancelled.set()
 
-    tool = Tool("t", runner="box", **({} if tool_limit is None else {"max_time": tool_limit}))
+    tool = Tool("t", runner="box", max_time=UNSET if tool_limit is None else tool_limit)
     with pytest.raises(ToolFault, match=r"did not answer within its limit of 0\.01 seconds"):
         await run(Box(answer), tool, max_time=limit)
     assert cancelled.is_set()
