@@ -19,9 +19,10 @@ __all__ = ["main"]
 
 _COMMANDS: Final = {
     "serve": "Serve streams over HTTP.",
-    "demo": "Show an answer being cut and resumed, then serve.",
+    "demo": "Show an answer cut and resumed, a server killed, a call approved; then serve.",
     "ask": "Ask a model and print its answer as it comes.",
     "tail": "Follow a stream, through every cut.",
+    "review": "Decide about the call of a tool that waits for approval.",
     "keys": "Make, list and revoke API keys.",
     "config": "Show each setting, its value and whence it came.",
 }

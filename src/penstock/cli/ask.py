@@ -17,7 +17,10 @@ from ..events import (
     ReasoningPart,
     ResponseDone,
     ResponseFailed,
+    ReviewDone,
+    ReviewRequested,
     ToolCallPart,
+    ToolFailed,
 )
 from .remote import client, remote_options
 
@@ -27,11 +30,18 @@ __all__ = ["command"]
 @click.command("ask")
 @click.argument("prompt", nargs=-1)
 @click.option("--model", default="", help="The model; default: the server's.")
+@click.option("--agent", default="", help="The agent to ask, with its tools.")
 @click.option("--instructions", default="", help="What to tell the model beforehand.")
 @click.option("--schema", type=click.Path(exists=True, dir_okay=False), help="A JSON Schema for the answer.")
 @remote_options
 def command(
-    prompt: tuple[str, ...], model: str, instructions: str, schema: str | None, url: str, key: str | None
+    prompt: tuple[str, ...],
+    model: str,
+    agent: str,
+    instructions: str,
+    schema: str | None,
+    url: str,
+    key: str | None,
 ) -> None:
     """Ask a model and print its answer as it comes. Ctrl-C stops watching, not the answer."""
     from ..client.follow import follow, start
@@ -39,14 +49,15 @@ def command(
     text = " ".join(prompt) or (sys.stdin.read() if not sys.stdin.isatty() else "")
     if not text.strip():
         raise click.UsageError("there is nothing to ask: give a PROMPT, or text on standard input")
-    body: dict[str, Any] = {"input": text, "model": model, "instructions": instructions}
+    body: dict[str, Any] = {"input": text, "model": model, "agent": agent, "instructions": instructions}
     if schema:
         body["output_schema"] = _schema(schema)
     with client(url, key) as http:
         begun = start(http, {name: value for name, value in body.items() if value != ""})
         try:
             failed = _print(
-                told.event for told in follow(http, begun["id"], until_done=True, on_cut=_say_cut)
+                (told.event for told in follow(http, begun["id"], until_done=True, on_cut=_say_cut)),
+                begun["id"],
             )
         except KeyboardInterrupt:
             click.echo(f"\nThe answer goes on without you: penstock tail {begun['id']}", err=True)
@@ -65,7 +76,7 @@ def _say_cut(why: str) -> None:
     click.secho(f"[connection lost, trying again: {why}]", err=True, dim=True)
 
 
-def _print(events: Iterable[object]) -> int:
+def _print(events: Iterable[object], stream: str) -> int:
     """Print an answer; return the exit code."""
     thoughts: set[str] = set()
     for event in events:
@@ -80,6 +91,12 @@ def _print(events: Iterable[object]) -> int:
                 click.echo(delta, nl=False)
             case PartDone(part_id=part_id):
                 click.echo(err=part_id in thoughts)
+            case ReviewRequested(tool=tool):
+                click.secho(f"[{tool} waits for approval: penstock review {stream}]", err=True, bold=True)
+            case ReviewDone(verdict=verdict):
+                click.secho(f"[{verdict}]", err=True, dim=True)
+            case ToolFailed(error=error):
+                click.secho(f"[{error}]", err=True, fg="red")
             case ResponseFailed(code=code, message=message):
                 click.secho(f"\n{code}: {message}", err=True, fg="red")
                 return 1

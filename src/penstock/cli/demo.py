@@ -3,7 +3,8 @@
 
 A real server process, the embedded log, the built-in model: one reader is cut
 in mid-answer and resumes, another never stops; then the server is killed while
-it answers, and started again. What the readers got is compared frame by frame.
+it answers, and started again; then an agent asks for approval, and has it from a
+second terminal. What the readers got is compared frame by frame.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ __all__ = ["command"]
 
 _PROMPT: Final = "Why does a river never lose its way? Answer in 90 words."
 _MODEL: Final = "demo"
+_ORDER: Final = "Please send a postcard to Ida."
 _PATIENCE: Final = 20.0
 
 
@@ -40,7 +42,7 @@ _PATIENCE: Final = 20.0
 @click.option("--once", is_flag=True, help="End after the show, also in a terminal.")
 @settings_options
 def command(config_file: str | None, once: bool, **flags: Any) -> None:
-    """Show an answer being cut and resumed, then serve."""
+    """Show an answer cut and resumed, a server killed, a call approved; then serve."""
     settings = load_settings(config_file, **flags).settings
     data = Path(settings.data).resolve()
     port = settings.port if _is_free(settings.host, settings.port) else 0
@@ -48,7 +50,9 @@ def command(config_file: str | None, once: bool, **flags: Any) -> None:
         kept = _cut_and_resume(url)
     port = int(url.rpartition(":")[2])
     survived = _kill_and_read(data, port)
-    if not (kept and survived):
+    with _serving(data, port) as (_, url):
+        approved = _approve(url)
+    if not (kept and survived and approved):
         raise SystemExit(1)
     if once or not sys.stdout.isatty():
         _step("Try it yourself, with `penstock serve`:")
@@ -121,6 +125,41 @@ def _kill_and_read(data: Path, port: int) -> bool:
     return kept and ends == ["response.failed"]
 
 
+def _approve(url: str) -> bool:
+    """Show law 13: a tool runs after a human has said so, from wherever."""
+    from ..client.follow import frames, start
+
+    _step(f"An agent with tools. It is asked: {_ORDER}")
+    ran = []
+    with _client(url) as http:
+        begun = start(http, {"agent": "demo", "input": _ORDER})
+        for frame in frames(http, begun["events"]):
+            if frame.event.startswith("tool."):
+                ran.append(frame.event)
+                click.secho(f"  {frame.event}", dim=True)
+            if frame.event == "tool.review.requested":
+                _second_terminal("review", begun["id"], "--approve", "--url", url)
+            if frame.event == "response.done":
+                break
+            _echo(frame)
+    click.echo()
+    _step("The call was made after it was approved, with the arguments that were approved, and once.")
+    return ran == ["tool.review.requested", "tool.review.done", "tool.started", "tool.done"]
+
+
+def _second_terminal(*command: str) -> None:
+    """Run a command of ours as somebody else would."""
+    click.secho(f"  in a second terminal: $ penstock {' '.join(command)}", bold=True)
+    said = subprocess.run(
+        [sys.executable, "-m", "penstock", *command],
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+        check=True,
+    )
+    click.echo("".join(f"    {line}\n" for line in said.stdout.splitlines()), nl=False)
+
+
 def _invite(url: str) -> None:
     click.echo(f"""
   curl -N {url}/v1/streams -H 'Accept: text/event-stream' -d '{{"input": "Tell me about rivers"}}'
@@ -132,6 +171,9 @@ def _invite(url: str) -> None:
   curl -N {url}/v1/streams/ID/events                     # follow or replay one
   curl -N {url}/v1/streams/ID/events -H 'Last-Event-ID: CURSOR'   # from there on
   curl -X POST {url}/v1/streams/ID/stop                  # stop it, from anywhere
+
+  curl -N {url}/v1/streams -H 'Accept: text/event-stream' -d '{{"agent": "demo", "input": "{_ORDER}"}}'
+  penstock review ID                                     # decide, in a second terminal
 
   OpenAI(base_url="{url}/v1", api_key="none")            # any OpenAI client
 """)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import httpx2
 from msgspec import DecodeError, json
@@ -23,7 +23,7 @@ from ..reconnect import delay
 from ..wire import Frame
 from ..wire.sse import SSE, SSEReader
 
-__all__ = ["Told", "follow", "frames", "start"]
+__all__ = ["Told", "decide", "follow", "frames", "pending", "start"]
 
 _TRIES: Final = 8
 _SILENCE: Final = 60.0
@@ -52,6 +52,42 @@ def start(http: httpx2.Client, body: Mapping[str, Any], *, idempotency_key: str 
     _check(response)
     begun: dict[str, Any] = response.json()
     return begun
+
+
+def pending(http: httpx2.Client, stream: str) -> list[dict[str, Any]]:
+    """
+    Return the reviews that wait for a human in ``stream``, as its events say them.
+
+    Raises:
+        PenstockError: the server refused, or cannot be reached.
+    """
+    try:
+        response = http.get(f"/v1/streams/{stream}")
+    except httpx2.TransportError as exc:
+        raise _unreachable(http, exc) from exc
+    _check(response)
+    answers = [turn for turn in response.json()["turns"] if turn["type"] == "response" and "end" not in turn]
+    events = [event for answer in answers for event in answer.get("tools", ())]
+    decided = {event["call_id"] for event in events if event["type"] == "tool.review.done"}
+    asked = [event for event in events if event["type"] == "tool.review.requested"]
+    return [event for event in asked if event["call_id"] not in decided]
+
+
+def decide(
+    http: httpx2.Client, stream: str, review: Mapping[str, Any], verdict: Literal["approved", "rejected"]
+) -> None:
+    """
+    Decide about a call, as ``review`` asks for it.
+
+    Raises:
+        PenstockError: the server refused (somebody else was first, say), or cannot be reached.
+    """
+    body = {"verdict": verdict, "digest": review["digest"]}
+    try:
+        response = http.post(f"/v1/streams/{stream}/reviews/{review['call_id']}", json=body)
+    except httpx2.TransportError as exc:
+        raise _unreachable(http, exc) from exc
+    _check(response)
 
 
 def follow(

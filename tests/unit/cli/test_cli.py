@@ -44,7 +44,9 @@ def test_help_is_quick_and_loads_no_server() -> None:
     )
     *shown, modules = done.stdout.splitlines()
     assert not {"aiohttp", "starlette", "uvicorn", "httpx2", "sqlite3"} & set(modules.split())
-    assert all(name in "".join(shown) for name in ("serve", "demo", "ask", "tail", "keys", "config"))
+    assert all(
+        name in "".join(shown) for name in ("serve", "demo", "ask", "tail", "review", "keys", "config")
+    )
 
 
 def test_ask_prints_the_answer(server: Server) -> None:
@@ -110,6 +112,28 @@ def test_tail_outlives_a_killed_server(tmp_path: Path) -> None:
     assert "".join(first) + rest == whole
     assert '"type":"response.failed"' in whole
     assert "connection lost" in cuts
+
+
+def asking(server: Server) -> tuple[subprocess.Popen[str], str]:
+    """Let an agent be asked for what needs approval; return the process, which waits for it, and the stream."""
+    command = [sys.executable, "-m", "penstock", "ask", "--url", server.url, "--agent", "demo"]
+    asked = subprocess.Popen([*command, "Please send a postcard to Ida"], stderr=subprocess.PIPE, text=True)
+    assert asked.stderr is not None
+    line = asked.stderr.readline()
+    return asked, line.partition("penstock review ")[2].rstrip("]\n")
+
+
+@pytest.mark.parametrize(("option", "said"), [("--approve", "approved"), ("--reject", "rejected")])
+def test_a_call_is_decided_about_in_a_second_terminal(server: Server, option: str, said: str) -> None:
+    asked, stream = asking(server)
+    undecided = penstock("review", stream, "--url", server.url, check=False)
+    assert undecided.returncode != 0 and "say --approve or --reject" in undecided.stderr
+    shown = penstock("review", stream, option, "--url", server.url).stdout
+    assert "send_postcard" in shown and '"to": "Ida"' in shown and shown.endswith(f"{said}\n")
+    _, told = asked.communicate(timeout=60)
+    assert f"[{said}]" in told and asked.returncode == 0
+    again = penstock("review", stream, option, "--url", server.url, check=False)
+    assert again.returncode == 1 and "no call waits for approval there" in again.stderr
 
 
 def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ _PLACE: Final = re.compile(r"\{\{\s*([\w.-]+)\s*\}\}")
 
 
 def _settled(setup: dict[str, Any], constant: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a setup in which ``constant`` arguments have their values, those that it has no place for too."""
+    """Return a setup in which ``constant`` arguments have their values, also those without a place in it."""
     mentioned = set(_PLACE.findall(jsontext.encode(setup).decode()))
     settled: dict[str, Any] = _filled(setup, constant)
     if rest := {name: value for name, value in constant.items() if name not in mentioned}:
@@ -279,13 +279,19 @@ def _entry(raw: Mapping[str, Any], known: Mapping[str, Tool], where: str) -> Too
     )
 
 
+def servers(body: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the MCP servers that an agent's body names; what is wrong with it is for its reader to say."""
+    settings = body.get("settings")
+    tools = settings.get("tools") if isinstance(settings, dict) else None
+    for raw in tools if isinstance(tools, list) else ():
+        if isinstance(raw, dict) and raw.get("type") == "mcp" and isinstance(raw.get("tool_id"), str):
+            yield raw["tool_id"]
+
+
 def _mcp(raw: Mapping[str, Any], known: Mapping[str, Tool], where: str) -> Tool:
-    """Return a tool of an MCP server as it is known, or else by its name alone."""
+    """Return a tool of an MCP server as the server describes it, or else by its name alone."""
     key, server = _key(raw, where), needed(raw, "tool_id", str, where)
-    stored = known.get(key)
-    if stored is not None and stored.runner == "mcp" and stored.setup.get("server") == server:
-        return stored
-    return Tool(key, runner="mcp", setup={"server": server, "tool": key})
+    return known.get(f"{server}/{key}") or Tool(key, runner="mcp", setup={"server": server, "tool": key})
 
 
 def _looked_up(raw: Mapping[str, Any], known: Mapping[str, Tool], where: str) -> Tool:
