@@ -2,7 +2,8 @@
 What Mix's SDKs ask of a server beside sessions: where it keeps things, what it can do.
 
 Provider keys and preferences are the configuration's business here; requests that
-would change them are answered, and change nothing.
+would change them are answered, and change nothing. What is not offered at all is
+refused in this wire's own shape: an SDK cannot read another one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 from starlette.types import ASGIApp
 
 from ....bodies import needed
+from ....errors import RequestError
 from ...endpoint import Asked, Endpoint, answer
 
 __all__ = ["ENDPOINTS"]
@@ -58,11 +60,34 @@ def _available(asked: Asked) -> dict[str, Any]:
     return {_PROVIDER: {"display_name": "Penstock", "models": asked.service.models.names}}
 
 
+class _NotOffered(RequestError):
+    """This server has nothing of that kind."""
+
+    code = "not_offered"
+    status = 404
+
+
+async def _refuse(asked: Asked) -> ASGIApp:
+    raise _NotOffered(f"this server does not offer {asked.address}")
+
+
 _HIDDEN: Final = {"hidden": True}
 _STATUS: Final = {"authenticated": True, "auth_method": "none", "display_name": "Penstock"}
 _VALID: Final = {
     "valid": True, "provider": _PROVIDER, "auth_method": "none", "message": "models are the server's business"
 }  # fmt: skip
+
+_NOT_OFFERED: Final = (
+    ("GET", "/api/commands/{name}"),
+    ("POST", "/api/preferences"),
+    ("POST", "/api/preferences/reset"),
+    *((method, "/api/sessions/{rest:path}") for method in ("GET", "POST", "PATCH", "DELETE")),  # files
+    ("POST", "/api/auth/oauth/{provider}"),
+    ("POST", "/api/auth/oauth-callback"),
+    ("DELETE", "/api/auth/{provider}"),
+    ("GET", "/health/auth"),
+    ("POST", "/internal/auth/refresh-tokens"),
+)
 
 ENDPOINTS: Final = (
     Endpoint("GET", "/api/system/info", "run:read", _info, "Say where things are kept.", _HIDDEN),
@@ -86,4 +111,8 @@ ENDPOINTS: Final = (
     ),
     Endpoint("GET", "/api/mcp", "run:read", _says([]), "List MCP servers: none.", _HIDDEN),
     Endpoint("GET", "/api/commands", "run:read", _says([]), "List commands: none.", _HIDDEN),
+    *(
+        Endpoint(method, path, "run:read", _refuse, "Say that there is no such thing.", _HIDDEN)
+        for method, path in _NOT_OFFERED
+    ),
 )  # fmt: skip

@@ -15,7 +15,8 @@ from starlette.types import ASGIApp
 
 from ....agents import Agent, Revision
 from ....dialects.orq import patched, patched_tool, read_agent, read_tool, servers, write_agent, write_tool
-from ....errors import AgentNotFound, RequestError
+from ....engine.tools.endpoint import endpoint
+from ....errors import AgentNotFound, RequestError, Unprocessable
 from ....names import uuid_of
 from ....requests import Tool
 from ...endpoint import Asked, Endpoint, answer, number
@@ -29,7 +30,7 @@ _LARGEST_PAGE: Final = 200
 
 
 async def _create(asked: Asked) -> ASGIApp:
-    agent = read_agent(asked.body, await _known(asked))
+    agent = _runnable(read_agent(asked.body, await _known(asked)))
     return answer(write_agent(await asked.service.catalog.create(agent)), 201)
 
 
@@ -77,9 +78,27 @@ async def _change(asked: Asked) -> ASGIApp:
     found = await catalog.by_name(asked.path["agent"])
 
     def change(agent: Agent) -> Agent:
-        return patched(agent, asked.body, known)
+        return _runnable(patched(agent, asked.body, known))
 
     return answer(write_agent(await catalog.update(found.id, change)))
+
+
+def _runnable(agent: Agent) -> Agent:
+    """Return ``agent``, if its tools can be run. Raises: RequestError."""
+    for tool in agent.tools:
+        _check(tool)
+    return agent
+
+
+def _check(tool: Tool) -> None:
+    """Raises: RequestError (it is an HTTP tool that cannot be asked)."""
+    if tool.runner == "http":
+        try:
+            endpoint(tool.setup)
+        except Unprocessable as exc:
+            raise RequestError(
+                f"the tool {tool.name!r} cannot be run: {exc.message}", field=exc.field
+            ) from exc
 
 
 async def _delete(asked: Asked) -> ASGIApp:
@@ -106,6 +125,7 @@ async def _known(asked: Asked) -> dict[str, Tool]:
 
 async def _create_tool(asked: Asked) -> ASGIApp:
     tool = read_tool(asked.body)
+    _check(tool)
     if tool.name in await _known(asked):
         raise RequestError(f"there is a tool {tool.name!r} already", field="key")
     return answer(_written(await _TOOLS.put(asked, dict(asked.body))))
@@ -121,7 +141,9 @@ async def _show_tool(asked: Asked) -> ASGIApp:
 
 async def _change_tool(asked: Asked) -> ASGIApp:
     thing = await _TOOLS.find(asked, asked.path["tool"])
-    return answer(_written(await _TOOLS.change(asked, thing, patched_tool(thing.facts, asked.body))))
+    changed = patched_tool(thing.facts, asked.body)
+    _check(read_tool(changed))
+    return answer(_written(await _TOOLS.change(asked, thing, changed)))
 
 
 async def _delete_tool(asked: Asked) -> ASGIApp:

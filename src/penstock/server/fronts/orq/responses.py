@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from ....agents import tell
 from ....cursor import Cursor
-from ....dialects.orq import DIALECT, Turn, answer, read_turn, rendered, stored
+from ....dialects.orq import DIALECT, Turn, answer, kept, read_turn, rendered, stored
 from ....engine.reading import latest
 from ....engine.runs import Started
 from ....errors import AnswerFailed, RequestError
@@ -53,7 +53,9 @@ async def _create(asked: Asked) -> ASGIApp:
 async def _start(asked: Asked, turn: Turn) -> Start:
     agent = await asked.service.agent(asked.path["agent"])
     start = tell(agent, turn.messages)
-    instructions = rendered(start.instructions, turn.variables, turn.engine)
+    known = kept(agent)
+    variables = {**(known.get("variables") or {}), **turn.variables}
+    instructions = rendered(start.instructions, variables, turn.engine or known.get("engine") or "")
     return owned(replace(start, instructions=instructions), asked.owner, turn.extra)
 
 
