@@ -45,7 +45,7 @@ SHARED = {"penstock.log.stream"}
 PURE = set().union(*LAYERS[:5])
 WORLDLY = {
     "aiohttp", "asyncio", "concurrent", "contextvars", "datetime", "glob", "http", "httpx2", "logging",
-    "multiprocessing", "os", "pathlib", "random", "secrets", "select", "selectors", "shutil", "signal",
+    "mcp", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "selectors", "shutil", "signal",
     "socket", "sqlite3", "ssl", "starlette", "subprocess", "sys", "tempfile", "threading", "time", "urllib",
     "uuid", "uvicorn",
 }  # fmt: skip

@@ -101,7 +101,7 @@ class Tools:
 
     def _bounded(self, result: Any) -> Any:
         try:
-            value = jsontext.scrub(to_builtins(result))
+            value = jsontext.decode(jsontext.encode(jsontext.scrub(to_builtins(result))))  # as the log has it
             text = value if isinstance(value, str) else jsontext.encode(value).decode()
         except (TypeError, ValueError, RecursionError) as exc:
             raise ToolFault(f"what the tool answered is not JSON: {exc}") from exc
@@ -110,8 +110,11 @@ class Tools:
         return text[: self._max_result] + _MARK.format(kept=self._max_result, size=len(text))
 
     async def aclose(self) -> None:
-        for box in self._boxes.values():
-            await box.aclose()
+        for name, box in self._boxes.items():
+            try:
+                await box.aclose()
+            except Exception:
+                _log.exception("the toolbox %s cannot be closed", name)
 
 
 def _told(exc: Exception) -> str:
