@@ -16,6 +16,7 @@ import pytest
 from mix_python_sdk import models
 from mix_python_sdk.errors.errorresponse import ErrorResponseData
 
+from mix_strict import EXPORT, ROW, SESSION_DATA, strict
 from penstock import errors
 from penstock.dialects import mix
 from penstock.errors import PenstockError, RequestError
@@ -70,86 +71,6 @@ def history(events: list[Event]) -> list[dict[str, Any]]:
         strict(row, ROW)
         models.BackendMessage.model_validate_json(jsontext.encode(row))
     return found
-
-
-# -- what a reader accepts
-
-
-def text(value: Any) -> None:
-    assert isinstance(value, str)
-
-
-def count(value: Any) -> None:
-    assert type(value) is int and value >= 0
-
-
-def cost(value: Any) -> None:
-    assert type(value) is float
-
-
-def flag(value: Any) -> None:
-    assert type(value) is bool
-
-
-def time(value: Any) -> None:
-    assert datetime.fromisoformat(value).tzinfo is not None
-
-
-def one_of(*words: str) -> Any:
-    def check(value: Any) -> None:
-        assert value in words
-
-    return check
-
-
-def many(shape: Any) -> Any:
-    def check(value: Any) -> None:
-        assert isinstance(value, list)
-        for each in value:
-            strict(each, shape)
-
-    return check
-
-
-def strict(value: dict[str, Any], shape: dict[str, Any]) -> None:
-    known = {key.removesuffix("?"): kind for key, kind in shape.items()}
-    assert value.keys() <= known.keys(), "nothing that is not in the table"
-    assert {key for key in shape if not key.endswith("?")} <= value.keys()
-    for key, each in value.items():
-        known[key](each)
-
-
-CALLBACK: Final = {
-    "toolName": text, "type": one_of("bash_script", "sub_agent", "send_message"), "name?": text,
-    "bashCommand?": text, "bashTimeout?": count, "messageContent?": text, "subAgentPrompt?": text,
-    "subAgentType?": text, "includeFullHistory?": flag, "excludeFromContext?": flag,
-}  # fmt: skip
-COUNTS: Final = {
-    "userMessageCount": count, "assistantMessageCount": count, "toolCallCount": count, "promptTokens": count,
-    "completionTokens": count, "cost": cost,
-}  # fmt: skip
-SESSION_DATA: Final = {
-    "id": text, "title": text, "sessionType": one_of("main", "subagent"), **COUNTS, "createdAt": time,
-    "browserMode": one_of("electron-embedded-browser", "local-browser-service", "remote-cdp-websocket"),
-    "firstUserMessage?": text, "parentSessionId?": text, "parentToolCallId?": text, "cdpUrl?": text,
-    "subagentType?": one_of("general-purpose"), "callbacks?": many(CALLBACK), "modelId?": text,
-    "provider?": text,
-}  # fmt: skip
-CALL: Final = {
-    "id": text, "name": text, "input": json.loads, "type": text, "finished": flag, "result?": text,
-    "isError?": flag,
-}  # fmt: skip
-ROW: Final = {
-    "id": text, "sessionId": text, "role": one_of("user", "assistant"), "userInput": text,
-    "assistantResponse?": text, "reasoning?": text, "model?": text, "inputTokens?": count,
-    "outputTokens?": count, "cacheReadTokens?": count, "toolCalls?": many(CALL),
-}  # fmt: skip
-EXPORT: Final = {
-    "id": text, "title": text, **COUNTS, "createdAt": time, "updatedAt": time,
-    "messages": many({"id": text, "role": one_of("user", "assistant"), "content": text, "createdAt": time,
-                      "updatedAt": time, "model?": text, "finishReason?": text, "reasoning?": text,
-                      "toolCalls?": many(CALL)}),
-}  # fmt: skip
 
 
 # -- requests

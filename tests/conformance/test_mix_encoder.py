@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from mix_python_sdk import models, utils
 from mix_python_sdk.utils import eventstreaming
 
+from mix_strict import check
 from penstock.dialects import mix
 from penstock.dialects.mix.encode import LONGEST
 from penstock.dialects.mix.generations import GENERATIONS
@@ -89,97 +90,7 @@ def call(call_id: str = "t1") -> list[Event]:
     return [PartStarted("p9", ToolCallPart(call_id, "Bash")), PartDone("p9", whole)]
 
 
-# -- what a reader accepts: section 3's table, and no more than that
-
-
-def text(value: Any) -> None:
-    assert isinstance(value, str)
-
-
-def whole(value: Any) -> None:
-    assert type(value) is int
-
-
-def flag(value: Any) -> None:
-    assert type(value) is bool
-
-
-def members(value: Any) -> None:
-    assert isinstance(value, dict)
-
-
-def one_of(*words: str) -> Any:
-    def check(value: Any) -> None:
-        assert value in words
-
-    return check
-
-
-def texts(value: Any) -> None:
-    assert isinstance(value, list) and all(isinstance(each, str) for each in value)
-
-
-OF_MESSAGE: Final = {"type": text, "assistantMessageId?": text, "parentToolCallId?": text}
-OF_TOOL: Final = {
-    "type": text, "toolName": text, "progress": text, "toolCallId": text, "parentToolCallId?": text
-}  # fmt: skip
-UNION: Final[dict[str, dict[str, Any]]] = {
-    "connected": {"sessionId": text},
-    "heartbeat": {"type": one_of("ping")},
-    "user_message_created": {"type": text, "messageId": text, "content": text, "parentToolCallId?": text},
-    "thinking": {**OF_MESSAGE, "content": text},
-    "content": {**OF_MESSAGE, "content": text},
-    "tool_use_start": {**OF_MESSAGE, "name": text, "id": text},
-    "tool_use_parameter_delta": {**OF_MESSAGE, "toolCallId": text, "input": text},
-    "tool_use_parameter_streaming_complete": {**OF_MESSAGE, "name": text, "id": text, "input": text},
-    "tool_execution_start": OF_TOOL,
-    "tool_execution_complete": {**OF_TOOL, "success": flag},
-    "permission": {"type": text, "id": text, "sessionId": text, "toolName": text, "description": text,
-                   "action": text, "path?": text, "params?": members, "parentToolCallId?": text},
-    "notification": {"type": text, "id": text, "sessionId": text, "title": text, "message": text,
-                     "notificationType": one_of("info", "warning", "error", "question"),
-                     "responseType": one_of("acknowledge", "text", "choice"),
-                     "timeout": whole, "createdAt": whole, "choices?": texts, "parentToolCallId?": text},
-    "error": {"error": text, "type?": text, "attempt?": whole, "maxAttempts?": whole, "retryAfter?": whole,
-              "parentToolCallId?": text},
-    "complete": {"type": text, "done": flag, "content?": text, "messageId?": text, "reasoning?": text,
-                 "reasoningDuration?": whole, "parentToolCallId?": text},
-    "session_created": {"type": text, "sessionId": text, "title": text, "createdAt": whole},
-    "session_deleted": {"type": text, "sessionId": text},
-}  # fmt: skip
-
-TOOL: Final = {
-    **{name: UNION[name] for name in UNION if not name.startswith(("tool_use", "notification"))},
-    "tool": {**OF_MESSAGE, "name": text, "id": text, "input": text, "status": one_of("running", "completed")},
-    "tool_parameter_delta": UNION["tool_use_parameter_delta"],
-}  # fmt: skip
-UNIONS: Final = {
-    "": UNION,
-    "tool": TOOL,
-    "early": {
-        name: TOOL[name] for name in TOOL if name not in ("user_message_created", "tool_parameter_delta")
-    },
-}
-
-
-def check(data: bytes, generation: str = "") -> None:
-    """Every block is one that the strictest reader takes."""
-    for block in data.decode("ascii").removesuffix("\n\n").split("\n\n"):
-        lines = [line.partition(": ")[::2] for line in block.split("\n")]
-        order = [field for field, _ in lines]
-        assert order in (["id", "event", "data"], ["id", "event", "data", "retry"])
-        fields = dict(lines)
-        assert fields["id"], "an id on every block"
-        strict(json.loads(fields["data"]), UNIONS[generation][fields["event"]])
-        assert fields["event"] == "error" or len(block) < 64 * 1024
-
-
-def strict(data: dict[str, Any], shape: dict[str, Any]) -> None:
-    known = {key.removesuffix("?"): kind for key, kind in shape.items()}
-    assert data.keys() <= known.keys(), "nothing that is not in the table"
-    assert {key for key in shape if not key.endswith("?")} <= data.keys()
-    for key, value in data.items():
-        known[key](value)
+# -- what a reader accepts
 
 
 GOOD: Final = b'id: 1\nevent: complete\ndata: {"type":"complete","done":true,"reasoningDuration":3}\n\n'

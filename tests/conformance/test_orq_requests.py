@@ -357,12 +357,19 @@ def test_defaults_of_an_agent() -> None:
 
 
 def test_a_tool_of_an_mcp_server_is_described_where_it_is_known() -> None:
-    entry = {"type": "mcp", "tool_id": "maps", "key": "maps_route"}
     route = Tool("maps_route", "A route", PARAMETERS, runner="mcp", setup={"server": "maps", "tool": "route"})
-    body = {**CREATE, "settings": {"tools": [entry]}}
-    assert orq.read_agent(body, {"maps_route": route}).tools == (route,)
-    [unknown] = orq.read_agent(body, {"maps_route": replace(route, setup={"server": "other"})}).tools
-    assert unknown == Tool("maps_route", runner="mcp", setup={"server": "maps", "tool": "maps_route"})
+    assert list(orq.servers(CREATE)) == ["maps"]
+    assert orq.read_agent(CREATE, {**KNOWN, "maps/route": route}).tools[2] == route
+    asks = replace(route, needs_review=True)
+    assert orq.read_agent(CREATE, {**KNOWN, "maps/route": asks}).tools[2] == asks, "it need not be said twice"
+    assert orq.read_agent(CREATE, {**KNOWN, "other/route": route}).tools[2] == MADE.tools[2]
+
+
+@pytest.mark.parametrize(
+    "settings", [None, [], {}, {"tools": {}}, {"tools": [1, {"type": "mcp"}, {"tool_id": "x"}]}]
+)
+def test_a_body_that_names_no_mcp_server(settings: Any) -> None:
+    assert list(orq.servers({"settings": settings})) == []
 
 
 def test_tools_described_on_the_spot() -> None:

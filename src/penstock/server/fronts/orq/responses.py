@@ -68,7 +68,9 @@ async def _continue(asked: Asked, turn: Turn) -> ASGIApp:
 
 async def _answered(asked: Asked, turn: Turn, started: Started, after: Cursor | None) -> ASGIApp:
     if turn.stream:
-        return await asked.service.stream(started.stream, DIALECT.wire(), after, until_terminal=True)
+        wire = DIALECT.wire()
+        cursor = await asked.service.cursor(started.stream, wire, asked.headers, "") or after
+        return await asked.service.stream(started.stream, wire, cursor, until_terminal=True)
     if turn.background:
         return answered(answer(started.stream, await latest(asked.service.log, started.stream)))
     try:
