@@ -17,6 +17,8 @@ Every error this package raises on purpose.
         * :exc:`AgentExists`
         * :exc:`IdempotencyClash`
         * :exc:`ReviewNotFound`
+        * :exc:`ReviewDecided` -- somebody else was first, or it was too late
+        * :exc:`CallsPending`
         * :exc:`StreamBusy`
         * :exc:`Overloaded`
     * :exc:`UpstreamError` -- the model endpoint answered, and the answer was no

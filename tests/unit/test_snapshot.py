@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from msgspec import UNSET, json
 
 from penstock.events import (
+    REWOUND,
+    ROUND_DONE,
+    Custom,
     DataPart,
     Event,
     FilePart,
@@ -27,6 +30,10 @@ from penstock.events import (
     StopRequested,
     TextPart,
     ToolCallPart,
+    ToolDone,
+    ToolFailed,
+    ToolResultPart,
+    ToolStarted,
 )
 from penstock.snapshot import Snapshot, apply, conversation, fold, grown, view
 from streams import SESSION, long_answer
@@ -155,3 +162,92 @@ def test_a_view_is_plain_json_and_tells_nothing_of_the_servers_own() -> None:
 def test_a_response_without_an_end_has_no_usage() -> None:
     [response] = fold([START]).responses
     assert response.usage is UNSET
+
+
+# -- rounds, waiting messages, history taken back
+
+
+def _call(part_id: str, call_id: str) -> list[Event]:
+    part = ToolCallPart(call_id, "f", "{}")
+    return [PartStarted(part_id, part), PartDone(part_id, part)]
+
+
+def test_what_tools_answered_stands_after_the_round_that_asked() -> None:
+    text = TextPart("Rain.")
+    told = conversation(
+        fold(
+            [
+                ResponseStarted("s.1"), *_call("p1", "a"), *_call("p2", "b"), Custom(ROUND_DONE, {}),
+                ToolStarted("a", "f"), ToolDone("a", "wet"), ToolFailed("b", "no"),
+                PartStarted("p3", text), PartDone("p3", text), ResponseDone("stop"),
+            ]
+        )
+    )  # fmt: skip
+    assert told == (
+        MessageAdded("assistant", (ToolCallPart("a", "f", "{}"), ToolCallPart("b", "f", "{}"))),
+        MessageAdded("tool", (ToolResultPart("a", "wet"), ToolResultPart("b", {"error": "no"}))),
+        MessageAdded("assistant", (text,)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("end", "kept"),
+    [
+        (ResponseDone("tool_calls", pending_calls=("a",)), True),
+        (ResponseDone("cancelled"), False),
+        (ResponseDone("max_iterations"), False),
+        (ResponseFailed("interrupted", "gone"), False),
+    ],
+)
+def test_a_call_that_nobody_will_answer_was_not_made(end: Event, kept: bool) -> None:
+    told = conversation(fold([ResponseStarted("s.1"), *_call("p1", "a"), end]))
+    assert bool(told) == kept
+
+
+def _asks(message_id: str, *, waits: bool = False) -> MessageAdded:
+    return MessageAdded("user", (TextPart(message_id),), message_id, request={} if waits else UNSET)
+
+
+def test_a_message_that_waited_stands_before_its_answer() -> None:
+    b, c = _asks("b", waits=True), _asks("c", waits=True)
+    snapshot = fold(
+        [
+            _asks("a"), ResponseStarted("s.1"), b, c, ResponseDone("stop"),
+            ResponseStarted("s.2", answers=b), StopRequested("ada", ("c",)), ResponseDone("cancelled"),
+        ]
+    )  # fmt: skip
+    names = [
+        turn.message_id if isinstance(turn, MessageAdded) else turn.response_id for turn in snapshot.turns
+    ]
+    assert names == ["a", "s.1", "b", "s.2", "c"]
+    assert not snapshot.waiting and snapshot.dropped == {"c"}
+    assert [message.message_id for message in conversation(snapshot)] == ["a", "b"]
+    assert snapshot.response is not None and snapshot.response.answers == b
+
+
+def test_a_message_that_waits_has_not_been_said() -> None:
+    snapshot = fold([_asks("a"), ResponseStarted("s.1"), _asks("b", waits=True)])
+    assert list(snapshot.waiting) == ["b"]
+    assert [message.message_id for message in conversation(snapshot)] == ["a"]
+
+
+def test_history_is_taken_back_but_names_are_not_given_again() -> None:
+    done = ResponseDone("stop")
+    snapshot = fold(
+        [
+            _asks("a"),
+            ResponseStarted("s.1"),
+            done,
+            _asks("b"),
+            ResponseStarted("s.2"),
+            done,
+            Custom(REWOUND, {"turns": 2}),
+        ]
+    )
+    assert [turn for turn in snapshot.turns if isinstance(turn, MessageAdded)] == [_asks("a")]
+    assert snapshot.response is not None and snapshot.response.response_id == "s.2"
+
+
+def test_the_settings_of_a_message_that_waits_are_the_servers_own() -> None:
+    message = MessageAdded("user", (TextPart("hi"),), "a", request={"instructions": "hush"})
+    assert "hush" not in json.encode(view(fold([message]))).decode()
