@@ -2,24 +2,26 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-OPPER_SDKS := $(VENV)/opperai-1.7.2/.installed $(VENV)/opperai-2.1.1/.installed
+OPPER_SDKS := opperai-1.7.2 opperai-2.1.1
+ORQ_SDKS := orq-ai-sdk-4.1.3 orq-ai-sdk-4.17.13
 
-.PHONY: demo test test-node opper-sdks lint types check bench clean
+.PHONY: demo test test-node opper-sdks orq-sdks lint types check bench clean
 
 # Serve, cut a reader, resume it, kill the server, read on.
 demo: $(VENV)/.serving
 	$(BIN)/penstock demo $(ARGS)
 
 # Every test that needs Python alone.
-test: $(VENV)/.developing opper-sdks
+test: $(VENV)/.developing opper-sdks orq-sdks
 	$(BIN)/pytest -m "not node" $(ARGS)
 
 # The JavaScript clients against the server; needs node and npm.
 test-node: $(VENV)/.developing tests/interop/node/node_modules
 	$(BIN)/pytest -m node $(ARGS)
 
-# Two releases of one module, which cannot share an environment.
-opper-sdks: $(OPPER_SDKS)
+# Two releases of one module each, which cannot share an environment.
+opper-sdks: $(OPPER_SDKS:%=$(VENV)/%/.installed)
+orq-sdks: $(ORQ_SDKS:%=$(VENV)/%/.installed)
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .
@@ -50,9 +52,10 @@ $(VENV)/.developing: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable ".[server,fast,test,lint]"
 	touch $@ $(VENV)/.serving
 
-$(VENV)/opperai-%/.installed: | $(VENV)/bin/python
+# Where only a release is installed, by the name of its folder: NAME-VERSION.
+$(VENV)/%/.installed: | $(VENV)/bin/python
 	$(BIN)/python -m venv --clear --without-pip $(@D)
-	$(BIN)/pip --python $(@D)/bin/python install --quiet opperai==$*
+	release=$*; $(BIN)/pip --python $(@D)/bin/python install --quiet "$${release%-*}==$${release##*-}"
 	touch $@
 
 tests/interop/node/node_modules: tests/interop/node/package.json

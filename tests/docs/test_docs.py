@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from docs.pages import ROOT, blocks, page, run
 from penstock.cli import main
 from penstock.config import load
 from penstock.dialects.native import DIALECT, cursor_of, read_request
@@ -20,19 +20,8 @@ from penstock.server.fronts import fronts
 from penstock.wire import ndjson, sse
 from serving import Server
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-PROTOCOL = (ROOT / "PROTOCOL.md").read_text()
-
-
-def blocks(text: str, language: str) -> list[str]:
-    """Return the fenced blocks of a document in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-
-
-def run(*command: str) -> str:
-    """Return what a command prints; it must succeed."""
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+README = page("README.md")
+PROTOCOL = page("PROTOCOL.md")
 
 
 def test_the_readme_is_short() -> None:
@@ -54,10 +43,31 @@ def test_the_settings_file_loads() -> None:
     assert settings.upstreams["tape"].pace == 50
 
 
-def test_the_python_block_prints_an_answer(server: Server) -> None:
-    (block,) = blocks(README, "python")
-    code = block.replace("http://127.0.0.1:8017", server.url)
+def test_the_client_prints_an_answer(server: Server) -> None:
+    client, _ = blocks(README, "python")
+    code = client.replace("http://127.0.0.1:8017", server.url)
     assert "rivers" in run(sys.executable, "-c", code)
+
+
+USE = """
+import asyncio, httpx2
+
+async def main():
+    transport = httpx2.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx2.AsyncClient(transport=transport) as http:
+        asked = await http.get("http://localhost/ask", params={"text": "Use in_stock for an anchor"})
+        assert any("ToolDone" in event for event in asked.json()), asked.text
+        begun = await http.post("http://localhost/ai/v1/streams", json={"agent": "clerk", "input": "hello"})
+        assert begun.status_code == 201, begun.text
+
+asyncio.run(main())
+"""
+
+
+def test_the_service_with_penstock_in_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, service = blocks(README, "python")
+    monkeypatch.chdir(tmp_path)
+    run(sys.executable, "-W", "error", "-c", service + USE)
 
 
 def test_the_curl_lines_answer(server: Server) -> None:
@@ -72,13 +82,18 @@ def test_the_curl_lines_answer(server: Server) -> None:
 
 
 def test_the_page_about_modelrelay_says_what_is_so(server: Server) -> None:
-    page = (ROOT / "docs" / "modelrelay.md").read_text()
-    (block,) = blocks(page, "sh")
+    text = page("docs/modelrelay.md")
+    (block,) = blocks(text, "sh")
     command = block.replace("http://127.0.0.1:8017", server.url).replace("\\\n", " ")
     said = [json.loads(line)["type"] for line in run(*shlex.split(command), "-sS", "--fail").splitlines()]
     assert (said[0], said[-1]) == ("start", "completion")
-    (settings,) = blocks(page, "toml")
+    (settings,) = blocks(text, "toml")
     assert load({}, {}, settings).settings.upstreams["relay"].dialect == "modelrelay"
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    for path in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{path.name})" in README
 
 
 @pytest.mark.parametrize("command", re.findall(r"(?:`|^)penstock ([a-z]+)", README, re.MULTILINE))

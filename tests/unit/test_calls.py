@@ -70,12 +70,15 @@ def test_a_digest_is_of_all_that_it_binds() -> None:
     assert all(len(each) == 64 and set(each) <= set("0123456789abcdef") for each in digests)
 
 
+def bound(arguments: Any) -> str:
+    return digest("st_1", "st_1.1", "c", "pay", arguments)
+
+
 def test_the_order_of_arguments_makes_no_difference_and_what_they_are_does() -> None:
-    assert digest(*BOUND[:4], {"sum": 3, "to": "Ida"}) == digest(*BOUND)
-    nested, turned = {"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [1, 2], "b": 1}}
-    assert digest(*BOUND[:4], nested) == digest(*BOUND[:4], turned)
-    assert digest(*BOUND[:4], {"a": [1, 2]}) != digest(*BOUND[:4], {"a": [2, 1]})
-    assert digest(*BOUND[:4], {"sum": "3", "to": "Ida"}) != digest(*BOUND)
+    assert bound({"sum": 3, "to": "Ida"}) == bound({"to": "Ida", "sum": 3})
+    assert bound({"a": {"b": 1, "c": [1, 2]}}) == bound({"a": {"c": [1, 2], "b": 1}})
+    assert bound({"a": [1, 2]}) != bound({"a": [2, 1]})
+    assert bound({"sum": 3}) != bound({"sum": "3"})
 
 
 @pytest.mark.parametrize(

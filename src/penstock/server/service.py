@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from msgspec import UNSET
 
@@ -39,13 +40,17 @@ from ..engine.voice import Voices, place
 from ..errors import AgentNotFound, AnswerFailed, ConfigError, CursorGone
 from ..events import ATTEMPT_FAILED, TERMINAL, Custom, Event, MessageAdded, ResponseFailed, ResponseStarted
 from ..log import Log, Record
+from ..log.memory import MemoryLog
 from ..log.sqlite import SQLiteLog
 from ..requests import Start
 from ..snapshot import Response, Snapshot, apply
 from .access import Access, Keys
 from .respond import Connections, EventStream
 
-__all__ = ["Service"]
+__all__ = ["MEMORY", "Service"]
+
+MEMORY: Final = ":memory:"
+"""The name of a data folder that there is none: the log is forgotten with the process."""
 
 
 class Service:
@@ -79,16 +84,17 @@ class Service:
         self._watches: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def open(cls, settings: Settings) -> Service:
+    async def open(
+        cls, settings: Settings, tools: Mapping[str, Toolbox] | None = None, agents: Sequence[Agent] = ()
+    ) -> Service:
         """
         Open the log in ``settings.data`` and end what a dead process left open.
 
         Raises: ConfigError, LogError.
         """
-        path = _data_folder(settings) / "penstock.db"
-        log = await SQLiteLog.open(path, durability=settings.durability, window=settings.commit_window)
+        log = await _open_log(settings)
         try:
-            service = cls(settings, log)
+            service = cls(settings, log, tools, agents)
             await service.begin()
         except BaseException:
             await log.aclose()
@@ -226,6 +232,13 @@ class Service:
     async def records(self, stream: str) -> list[Record]:
         """Return all that a stream holds. Raises: StreamNotFound."""
         return [record async for record in self.log.read(stream)]
+
+
+async def _open_log(settings: Settings) -> Log:
+    if settings.data == MEMORY:
+        return MemoryLog()
+    path = _data_folder(settings) / "penstock.db"
+    return await SQLiteLog.open(path, durability=settings.durability, window=settings.commit_window)
 
 
 def _data_folder(settings: Settings) -> Path:

@@ -115,7 +115,7 @@ def test_tail_outlives_a_killed_server(tmp_path: Path) -> None:
 
 
 def asking(server: Server) -> tuple[subprocess.Popen[str], str]:
-    """Let an agent be asked for what needs approval; return the process, which waits for it, and the stream."""
+    """Ask an agent for what needs approval; return the process, which waits for it, and the stream."""
     command = [sys.executable, "-m", "penstock", "ask", "--url", server.url, "--agent", "demo"]
     asked = subprocess.Popen([*command, "Please send a postcard to Ida"], stderr=subprocess.PIPE, text=True)
     assert asked.stderr is not None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ....cursor import Cursor
 from ....dialects.mix import DIALECT, generation_of, greeting
 from ....engine.reading import ending
-from ....errors import RequestError
+from ....errors import RequestError, StreamNotFound
 from ....events import MessageAdded
 from ....log import Log
 from ...endpoint import Asked, Endpoint
@@ -29,7 +29,21 @@ async def _stream(asked: Asked) -> ASGIApp:
     wire = DIALECT.wire(generation=generation_of(asked.headers.get("user-agent", "")))
     cursor = await _place(asked, thing.stream)
     first = greeting(thing.id, str(cursor))
-    return await asked.service.stream(thing.stream, wire, cursor, first=first)
+    body = await asked.service.stream(thing.stream, wire, cursor, first=first)
+    return _ended_by_deletion(body, asked.service.log, thing.stream)
+
+
+def _ended_by_deletion(body: ASGIApp, log: Log, stream: str) -> ASGIApp:
+    """Return ``body``, ended cleanly if the session is deleted: there is nothing to come back for."""
+
+    async def send_all(scope: Scope, receive: Receive, send: Send) -> None:
+        await body(scope, receive, send)
+        try:
+            await log.head(stream)
+        except StreamNotFound:
+            await send({"type": "http.response.body", "body": b""})
+
+    return send_all
 
 
 async def _place(asked: Asked, stream: str) -> Cursor:
