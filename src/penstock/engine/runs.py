@@ -20,7 +20,6 @@ from msgspec import UNSET, Struct, UnsetType, convert
 from msgspec.structs import replace
 
 from ..errors import (
-    CallsPending,
     Conflict,
     Draining,
     IdempotencyClash,
@@ -34,17 +33,16 @@ from ..events import (
     REWOUND,
     Custom,
     MessageAdded,
-    ResponseDone,
     ResponseFailed,
     ResponseStarted,
     StopRequested,
-    ToolResultPart,
 )
 from ..log import Deletes, Expires, Lists, Log
 from ..requests import Decide, Start, settings
-from ..snapshot import Response, Snapshot, conversation
+from ..snapshot import Snapshot, conversation
 from .attempts import Option
-from .ids import new_stream, next_response, response_name
+from .continuing import between_rounds, check_results, following, is_there, start_of, stays_open
+from .ids import new_stream, response_name
 from .reading import ending, history
 from .reviews import decide, expire
 from .run import Means, Run, closing
@@ -157,11 +155,11 @@ class Runs:
         if writer.grammar.busy:
             raise StreamBusy(f"an answer is under way in stream {stream!r}: wait for its end, or stop it")
         snapshot = await history(self.log, stream)
-        _check_results(snapshot, messages)
-        start = replace(_start_of(snapshot.response), input=(*conversation(snapshot), *messages))
+        check_results(snapshot, messages)
+        start = replace(start_of(snapshot.response), input=(*conversation(snapshot), *messages))
         name, options = self._admit(start)
         return await self._begin(
-            writer, _following(snapshot, stream), replace(start, model=name), options, messages, ""
+            writer, following(snapshot, stream), replace(start, model=name), options, messages, ""
         )
 
     async def send(self, stream: str, message: MessageAdded, start: Start) -> Started | None:
@@ -176,7 +174,7 @@ class Runs:
             writer = Writer(self.log, stream)
             await writer.open()
             snapshot = await history(self.log, stream)
-            if _there(snapshot, message):
+            if is_there(snapshot, message):
                 return None
             if writer.grammar.busy or snapshot.waiting:
                 if self.draining:
@@ -187,8 +185,8 @@ class Runs:
                 return None
             start = replace(start, input=(*conversation(snapshot), message))
             name, options = self._admit(start)
-            following = _following(snapshot, stream)
-            return await self._begin(writer, following, replace(start, model=name), options, (message,), "")
+            own = replace(start, model=name)
+            return await self._begin(writer, following(snapshot, stream), own, options, (message,), "")
 
     async def stop(self, stream: str, by: str = "") -> bool:
         """
@@ -384,7 +382,7 @@ class Runs:
             return True
         start = convert({"model": "", **(message.request or {})}, Start)
         start = replace(start, input=(*conversation(snapshot), message))
-        name = _following(snapshot, stream)
+        name = following(snapshot, stream)
         try:
             start = replace(start, model=self._name(start))
             options = self._ways(start)
@@ -414,7 +412,7 @@ class Runs:
             return
         self._parked.pop(stream, None)
         snapshot.turns = [turn for turn in snapshot.turns if turn is not response]
-        start = replace(_start_of(response), model=response.model, input=conversation(snapshot))
+        start = replace(start_of(response), model=response.model, input=conversation(snapshot))
         self._launch(writer, start, response.response_id)
 
     async def _close(self, stream: str, stop: StopRequested | None) -> bool:
@@ -428,7 +426,7 @@ class Runs:
         assert response is not None, "a stream is busy with an answer"
         stopping = stop is not None or response.status == "stopping"
         said = [stop] if stop is not None and response.status != "stopping" else []
-        start = _start_of(response)
+        start = start_of(response)
         end = closing(response, start, "stop" if stopping else "crash")
         await writer.append(*said, *end, seal=not stays_open(start))
         return True
@@ -452,61 +450,9 @@ class Runs:
         if tail.waiting or response.answers is not UNSET:
             self._queued.add(stream)
         ended = False
-        if response.end is None and response.status == "open" and _between_rounds(response):
+        if response.end is None and response.status == "open" and between_rounds(response):
             await self._revive(stream)
         elif response.end is None:
             ended = await self._close(stream, None)
         await self._next(stream)
         return ended
-
-
-def _between_rounds(response: Response) -> bool:
-    """Whether nothing that the model said is lost: its last round is on record whole."""
-    return bool(response.rounds) and response.rounds[-1] == len(response.parts)
-
-
-def _start_of(response: Response | None) -> Start:
-    """Return what an answer was asked for with, without its input."""
-    asked = {} if response is None or response.request is UNSET else response.request
-    return convert({"model": "", **asked}, Start)
-
-
-def _following(snapshot: Snapshot, stream: str) -> str:
-    """Return the name of the stream's next answer."""
-    before = snapshot.response
-    return next_response(before.response_id) if before else response_name(stream, 1)
-
-
-def _there(snapshot: Snapshot, message: MessageAdded) -> bool:
-    """Whether a message of that id is there already. Raises: IdempotencyClash."""
-    for turn in snapshot.turns:
-        if isinstance(turn, MessageAdded) and turn.message_id == message.message_id:
-            if turn.parts != message.parts:
-                raise IdempotencyClash
-            return True
-    return False
-
-
-def _check_results(snapshot: Snapshot, messages: Sequence[MessageAdded]) -> None:
-    """Raises: CallsPending (not every pending call has its result, or a result is of no such call)."""
-    before = next((turn for turn in reversed(snapshot.turns) if isinstance(turn, Response)), None)
-    end = before.end if before is not None else None
-    pending = end.pending_calls if isinstance(end, ResponseDone) else ()
-    parts = [part for message in messages for part in message.parts]
-    told = [part.call_id for part in parts if isinstance(part, ToolResultPart)]
-    faults = {
-        "no result for": [name for name in pending if name not in told],
-        "no such call as": [name for name in told if name not in pending],
-    }
-    said = [f"{fault} {', '.join(map(repr, names))}" for fault, names in faults.items() if names]
-    if said:
-        raise CallsPending(
-            f"the calls that are pending must all be answered: {'; '.join(said)}", field="input"
-        )
-
-
-def stays_open(start: Start) -> bool:
-    """Whether the stream takes messages after this answer: tool results are messages too."""
-    if start.keep_open is not UNSET:
-        return start.keep_open
-    return any(not tool.runner for tool in start.tools)
