@@ -25,6 +25,7 @@ __all__ = [
     "Stop",
     "Tool",
     "ToolChoice",
+    "served",
     "settings",
 ]
 
@@ -133,6 +134,17 @@ class Decide(Struct, frozen=True, omit_defaults=True):
     by: str = ""
     output: Any = UNSET
     """With ``approved``: what counts as the tool's result, instead of running it."""
+
+
+def served(asked: Extra) -> frozenset[str]:
+    """
+    Return the names of the tools that the server runs, of an answer that was asked for with these settings.
+
+    Wires that have no word for a tool's run do not tell of their calls: whoever reads
+    of a call there runs it.
+    """
+    tools = [] if asked is UNSET else asked.get("tools", [])
+    return frozenset(tool["name"] for tool in tools if tool.get("runner"))
 
 
 def settings(start: Start) -> dict[str, Any]:

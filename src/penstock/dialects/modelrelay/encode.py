@@ -89,7 +89,7 @@ class Encoder:
 
     def _start(self, event: ResponseStarted) -> Frame:
         structured = event.request is not UNSET and "output_schema" in event.request
-        self._turn = Turn((DataPart,) if structured else CONTENT)
+        self._turn = Turn(event.request, (DataPart,) if structured else CONTENT)
         self._voice = _Structured() if structured else _Plain()
         self._ids = {"request_id": event.response_id, "model": event.model, "provider": self._provider}
         mode = "structured-patch" if structured else "text-delta"

@@ -54,7 +54,7 @@ class Encoder:
     def _rarely(self, event: Event) -> Iterator[Frame]:
         """Encode anything but a delta of the content."""
         if isinstance(event, ResponseStarted):
-            self._turn = Turn()
+            self._turn = Turn(event.request)
             yield _started(event)
         for told in self._turn.feed(event):
             yield from _told(told)

@@ -155,7 +155,7 @@ class Encoder:
     # -- the response
 
     def _start(self, event: ResponseStarted, at: float) -> Iterator[Frame]:
-        self._turn, self._parts, self._number = Turn(), {}, self._before
+        self._turn, self._parts, self._number = Turn(event.request), {}, self._before
         self._head = b'{"envelope_version":"v2","run_id":"%b","seq":' % run_of(event.response_id).encode()
         self._plan = b',"plan_hash":"%b"' % plan_of(event.request).encode()
         self._request = {"step": step_of(event.response_id), "request_id": uuid_of(event.response_id)}

@@ -18,6 +18,7 @@ from ...events import (
     TERMINAL,
     DataPart,
     Event,
+    Extra,
     Part,
     PartDelta,
     PartDone,
@@ -28,6 +29,7 @@ from ...events import (
     TextPart,
     ToolCallPart,
 )
+from ...requests import served
 from ...serial import Serial
 from ...snapshot import text_of
 
@@ -108,10 +110,15 @@ class _Open(Struct):
 class Turn:
     """A fold over the events of one response, after ``response.started``."""
 
-    __slots__ = ("_kinds", "_open", "_serial", "_speaking", "calls", "sources")
+    __slots__ = ("_kinds", "_open", "_serial", "_served", "_speaking", "calls", "sources")
 
-    def __init__(self, kinds: tuple[type[Part], ...] = CONTENT) -> None:
-        """``kinds``: which parts are content; others of those that could be are not told."""
+    def __init__(self, asked: Extra = UNSET, kinds: tuple[type[Part], ...] = CONTENT) -> None:
+        """
+        Args:
+            asked: the settings of the request, of which the tools that the server runs are not told.
+            kinds: which parts are content; others of those that could be are not told.
+        """
+        self._served = served(asked)
         self.calls: dict[int, ToolCallPart] = {}
         """Calls by index, with their arguments once they are done."""
         self.sources: dict[str, SourcePart] = {}
@@ -149,6 +156,8 @@ class Turn:
 
     def _begin(self, key: str, part: Part, event: PartStarted) -> Iterator[Told]:
         match part:
+            case ToolCallPart(tool=tool) if tool in self._served:
+                pass
             case ToolCallPart():
                 self._open[key] = _Open(part, len(self.calls))
                 self.calls[len(self.calls)] = part

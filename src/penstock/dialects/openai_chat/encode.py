@@ -33,6 +33,7 @@ from ...events import (
     TextPart,
     ToolCallPart,
 )
+from ...requests import served
 from ...snapshot import Response, text_of
 from ...wire import Frame, jsontext
 from .. import Spoken
@@ -98,6 +99,7 @@ class Encoder:
         self._calling: dict[int, list[_Said]] = {}
         self._sources: dict[int, int] = {}
         self._parts: dict[str, _Said] = {}
+        self._served: frozenset[str] = frozenset()
 
     def encode(self, record: Spoken) -> Iterable[Frame]:
         event = record.event
@@ -133,6 +135,7 @@ class Encoder:
         }
         self._head = jsontext.encode(constant)[:-1] + b',"choices":['
         self._choices, self._calls, self._calling, self._sources, self._parts = [], {}, {}, {}, {}
+        self._served = served(event.request)
         asked = event.request.get("choices", 1) if event.request is not UNSET else 1
         for choice in range(asked):
             yield from self._role(choice)
@@ -146,6 +149,8 @@ class Encoder:
         yield from self._role(choice)
         before = b'%b{"index":%d,"delta":' % (self._head, choice)
         match part:
+            case ToolCallPart(tool=tool) if tool in self._served:
+                self._parts[key] = _Said(b"", b"", SourcePart, choice, held=[])
             case ToolCallPart():
                 yield from self._begin_call(key, part, choice, before)
             case SourcePart():

@@ -26,6 +26,7 @@ from ...events import (
     ResponseStarted,
     ToolCallPart,
 )
+from ...requests import served
 from ...snapshot import text_of
 from ...wire import Frame, jsontext
 from .. import Spoken
@@ -51,6 +52,8 @@ class Encoder:
         """Tool calls begun."""
         self._attempts = 1
         """Calls of models: a failed one is in the log."""
+        self._served: frozenset[str] = frozenset()
+        """Tools whose calls are not told, as the server runs them."""
         self._parts: dict[str, Part] = {}
         """Content and calls of the first choice, in the order in which they began."""
 
@@ -65,10 +68,13 @@ class Encoder:
         match event:
             case ResponseStarted():
                 self._began, self._at, self._attempts = event, at, 1
+                self._served = served(event.request)
                 self._content, self._speaking, self._calls, self._parts = Content(), {}, 0, {}
             case Custom(name=name) if name == ATTEMPT_FAILED:
                 self._attempts += 1
-            case PartStarted(part_id=key, part=ToolCallPart() as call, choice=0):
+            case PartStarted(part_id=key, part=ToolCallPart() as call, choice=0) if (
+                call.tool not in self._served
+            ):
                 yield from self._begin_call(key, call)
             case PartDone(part_id=key, part=ToolCallPart() as call) if key in self._speaking:
                 yield from self._end(key, call)
