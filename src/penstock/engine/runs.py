@@ -171,21 +171,26 @@ class Runs:
         something else), and as :meth:`start`.
         """
         async with self._turns.of(stream):
-            writer = Writer(self.log, stream)
-            await writer.open()
+            self._queued.add(stream)  # first: an answer that ends from now on looks for what waits
+            outside = Writer(self.log, stream, owner=False)  # an answer may go on meanwhile
+            try:
+                await outside.open()
+            except StreamNotFound:
+                self._queued.discard(stream)
+                raise
             snapshot = await history(self.log, stream)
             if is_there(snapshot, message):
                 return None
-            if writer.grammar.busy or snapshot.waiting:
+            if outside.grammar.busy or snapshot.waiting:
                 if self.draining:
                     raise Draining
-                waits = replace(message, request=settings(start))
-                await Writer(self.log, stream, owner=False).append(waits)
-                self._queued.add(stream)
+                await outside.append(replace(message, request=settings(start)))
                 return None
+            self._queued.discard(stream)
             start = replace(start, input=(*conversation(snapshot), message))
             name, options = self._admit(start)
-            own = replace(start, model=name)
+            own, writer = replace(start, model=name), Writer(self.log, stream)
+            await writer.open()
             return await self._begin(writer, following(snapshot, stream), own, options, (message,), "")
 
     async def stop(self, stream: str, by: str = "") -> bool:
@@ -351,7 +356,8 @@ class Runs:
         try:
             ended = await run.produce(options)
         finally:
-            del self._active[run.stream]
+            if self._active.get(run.stream) is run:  # the next answer may have begun as this one ended
+                del self._active[run.stream]
         if not ended:
             self._parked[run.stream] = run.expires_at or float("inf")
         elif run.stream in self._queued:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from agency import Agents, Model, hello, says
-from penstock.engine.upstreams import Models
-from penstock.errors import Draining, IdempotencyClash
+from penstock.engine.upstreams import Models, Source
+from penstock.errors import Draining, IdempotencyClash, StreamNotFound
 from penstock.events import (
     TERMINAL,
     Custom,
@@ -20,6 +22,8 @@ from penstock.events import (
     ResponseStarted,
     StopRequested,
 )
+from penstock.log import Head
+from penstock.log.memory import MemoryLog
 from penstock.requests import Start
 from penstock.snapshot import conversation, fold, text_of
 
@@ -193,3 +197,97 @@ async def test_while_draining_nothing_is_accepted_and_what_waits_stays() -> None
     assert answered(await agents.events(stream)) == ["a"]
     await agents.again()
     assert answered(await agents.ended(stream, 2)) == ["a", "b"]
+
+
+class Slow(MemoryLog):
+    """A log that does something first whenever it is asked a certain thing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_append: Callable[[Sequence[Event]], Awaitable[None]] | None = None
+        self.before_origin: Callable[[], Awaitable[None]] | None = None
+
+    async def append(self, stream: str, events: Sequence[Event], **more: Any) -> Head:
+        if self.before_append is not None:
+            await self.before_append(events)
+        return await super().append(stream, events, **more)
+
+    async def origin(self, stream: str, offset: int) -> int:
+        if self.before_origin is not None:
+            await self.before_origin()
+        return await super().origin(stream, offset)
+
+
+async def over(agents: Agents) -> None:
+    """Return once nothing is under way."""
+    while len(agents.runs):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
+async def test_a_message_that_comes_as_the_answer_before_it_ends_is_answered() -> None:
+    log, gate = Slow(), Gate("1")
+    agents = Agents(Model(gate, says("2")), log=log)
+    stream = await agents.begin()
+    await gate.reached.wait()
+
+    async def end_first(events: Sequence[Event]) -> None:
+        if any(isinstance(event, MessageAdded) and event.request is not UNSET for event in events):
+            gate.opened.set()
+            await over(agents)
+
+    log.before_append = end_first
+    await agents.runs.send(stream, hello("b", "b"), SETTINGS)
+    assert isinstance((await agents.ended(stream, 2))[-1], ResponseDone)
+
+
+async def test_a_message_that_comes_while_an_answer_is_written_is_accepted() -> None:
+    log, gate = Slow(), Gate("1")
+    agents = Agents(Model(gate, says("2")), log=log)
+    stream = await agents.begin()
+    await gate.reached.wait()
+
+    async def go_on() -> None:
+        log.before_origin = None
+        gate.opened.set()
+        await over(agents)
+
+    log.before_origin = go_on
+    await agents.runs.send(stream, hello("b", "b"), SETTINGS)
+    assert isinstance((await agents.ended(stream, 2))[-1], ResponseDone)
+
+
+async def test_an_answer_that_begins_as_the_one_before_it_lets_go_is_still_known() -> None:
+    """Its upstream may be closed slowly: the next answer has begun by then, and can be stopped."""
+    letting_go, gone = asyncio.Event(), asyncio.Event()
+
+    class Slowly(Model):
+        async def open(self, start: Start) -> Source:
+            source = await super().open(start)
+            if len(self.asked) == 1:
+                source.aclose = self.let_go  # type: ignore[method-assign]
+            return source
+
+        async def let_go(self) -> None:
+            letting_go.set()
+            await gone.wait()
+
+    gate = Gate("2")
+    agents = Agents(Slowly(says("1"), gate))
+    await agents.log.append("s", [Custom("session")])
+    await send(agents, "a")
+    await letting_go.wait()
+    await send(agents, "b")
+    await gate.reached.wait()
+    gone.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(agents.runs) == 1
+    assert await agents.runs.stop("s")
+    end = (await agents.ended("s", 2))[-1]
+    assert isinstance(end, ResponseDone) and end.finish_reason == "cancelled"
+
+
+async def test_nothing_is_kept_of_a_stream_that_is_not_there() -> None:
+    agents, _ = await session()
+    with pytest.raises(StreamNotFound):
+        await agents.runs.send("nowhere", hello("a", "a"), SETTINGS)
