@@ -308,7 +308,8 @@ def test_what_is_wrong_in_a_tool_is_named(wrong: dict[str, Any], field: str) -> 
 
 # -- section 8: agents
 
-KNOWN = {"get_weather": WEATHER, "tool_1": WEATHER, "tide.now": TIDE}
+ROUTE = Tool("maps_route", "A route", PARAMETERS, runner="mcp", setup={"server": "maps", "tool": "route"})
+KNOWN = {"get_weather": WEATHER, "tool_1": WEATHER, "tide.now": TIDE, "maps/route": ROUTE}
 CREATE: dict[str, Any] = {
     "key": "harbour.master_1", "role": "Harbour master", "description": "Knows the sea",
     "instructions": "Answer {{name}}.", "path": "Default/agents", "model": "builtin/echo",
@@ -326,7 +327,7 @@ MADE = Agent(
     tools=(
         replace(WEATHER, needs_review=True),
         replace(TIDE, max_time=2),
-        Tool("route", runner="mcp", setup={"server": "maps", "tool": "route"}),
+        ROUTE,
     ),
     review="all",
     max_iterations=5,
@@ -357,12 +358,11 @@ def test_defaults_of_an_agent() -> None:
 
 
 def test_a_tool_of_an_mcp_server_is_described_where_it_is_known() -> None:
-    route = Tool("maps_route", "A route", PARAMETERS, runner="mcp", setup={"server": "maps", "tool": "route"})
     assert list(orq.servers(CREATE)) == ["maps"]
-    assert orq.read_agent(CREATE, {**KNOWN, "maps/route": route}).tools[2] == route
-    asks = replace(route, needs_review=True)
+    asks = replace(ROUTE, needs_review=True)
     assert orq.read_agent(CREATE, {**KNOWN, "maps/route": asks}).tools[2] == asks, "it need not be said twice"
-    assert orq.read_agent(CREATE, {**KNOWN, "other/route": route}).tools[2] == MADE.tools[2]
+    with pytest.raises(RequestError, match="no MCP server 'maps' with a tool 'route'"):
+        orq.read_agent(CREATE, {"get_weather": WEATHER, "tide.now": TIDE, "other/route": ROUTE})
 
 
 @pytest.mark.parametrize(
@@ -540,7 +540,7 @@ def test_an_agent_is_given_back_as_it_was_made() -> None:
             "max_iterations": 5, "max_execution_time": 30, "max_cost": 1, "tool_approval_required": "all",
             "evaluators": [], "guardrails": [],
             "tools": [entry("get_weather", "function", "The weather", approval=True),
-                      entry("tide.now", "http", "The tide"), entry("route", "mcp", "")],
+                      entry("tide.now", "http", "The tide"), entry("maps_route", "mcp", "A route")],
         },
     }  # fmt: skip
 

@@ -289,9 +289,13 @@ def servers(body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _mcp(raw: Mapping[str, Any], known: Mapping[str, Tool], where: str) -> Tool:
-    """Return a tool of an MCP server as the server describes it, or else by its name alone."""
-    key, server = _key(raw, where), needed(raw, "tool_id", str, where)
-    return known.get(f"{server}/{key}") or Tool(key, runner="mcp", setup={"server": server, "tool": key})
+    server, key = needed(raw, "tool_id", str, where), _key(raw, where)
+    stored = known.get(f"{server}/{key}")
+    if stored is None:
+        raise RequestError(
+            f"there is no MCP server {server!r} with a tool {key!r}", field=at(where, "tool_id")
+        )
+    return stored
 
 
 def _looked_up(raw: Mapping[str, Any], known: Mapping[str, Tool], where: str) -> Tool:

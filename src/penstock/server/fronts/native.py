@@ -47,7 +47,8 @@ async def _proceed(asked: Asked) -> ASGIApp:
 async def _begun(asked: Asked, started: Started, after: Cursor | None = None) -> ASGIApp:
     """Answer with the stream itself if it was asked for, else with where to find it."""
     framing = _framing(asked, default=None)
-    location = f"/v1/streams/{started.stream}"
+    mounted, _, _ = asked.address.rpartition("/v1/streams")
+    location = f"{mounted}/v1/streams/{started.stream}"
     status = 201 if started.created else 200
     if framing is not None:
         wire = DIALECT.wire(framing)

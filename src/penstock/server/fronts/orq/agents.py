@@ -148,7 +148,7 @@ async def _change_tool(asked: Asked) -> ASGIApp:
 
 async def _delete_tool(asked: Asked) -> ASGIApp:
     await _TOOLS.take(asked, await _TOOLS.find(asked, asked.path["tool"]))
-    return Response(status_code=204)
+    return answer({})  # to the SDKs a 204 would be an error here; it is for agents that it is not
 
 
 def _written(thing: Thing) -> dict[str, Any]:
@@ -183,5 +183,5 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/v2/tools", "run:read", _list_tools, "List stored tools.", _PAGES),
     Endpoint("GET", "/v2/tools/{tool}", "run:read", _show_tool, "Show a stored tool."),
     Endpoint("PATCH", "/v2/tools/{tool}", "admin", _change_tool, "Change a stored tool.", _BODY),
-    Endpoint("DELETE", "/v2/tools/{tool}", "admin", _delete_tool, "Forget a stored tool.", _GONE),
+    Endpoint("DELETE", "/v2/tools/{tool}", "admin", _delete_tool, "Forget a stored tool."),
 )
