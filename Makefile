@@ -13,11 +13,15 @@ demo: $(VENV)/.serving
 
 # Every test that needs Python alone.
 test: $(VENV)/.developing opper-sdks orq-sdks
-	$(BIN)/pytest -m "not node" $(ARGS)
+	$(BIN)/pytest -m "not node and not browser" $(ARGS)
 
 # The JavaScript clients against the server; needs node and npm.
 test-node: $(VENV)/.developing tests/interop/node/node_modules
 	$(BIN)/pytest -m node $(ARGS)
+
+# A page in a headless browser; needs Debian's chromium and chromium-driver.
+test-browser: $(VENV)/.developing
+	$(BIN)/pytest -m browser $(ARGS)
 
 # Two releases of one module each, which cannot share an environment.
 opper-sdks: $(OPPER_SDKS:%=$(VENV)/%/.installed)
@@ -31,6 +35,10 @@ types: $(VENV)/.developing
 	$(BIN)/mypy
 
 check: lint types test
+
+# Sessions under load for a minute, their readers cut at random; exits with 1 if anything is lost or repeated.
+soak: $(VENV)/.developing
+	PYTHONPATH=tests $(BIN)/python -m faults.soak $(ARGS)
 
 # Penstock beside a direct connection and nginx; needs gcc and nginx.
 bench: $(VENV)/.developing
