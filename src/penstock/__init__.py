@@ -19,11 +19,16 @@ _PLACES: Final = {
     "Answer": "server.embed",
     "Asking": "engine.tools",
     "Candidate": "requests",
+    "Client": "client.client",
     "Penstock": "server.embed",
     "PenstockError": "errors",
+    "Policy": "reconnect",
+    "SyncClient": "client.sync",
     "Told": "server.embed",
     "Tool": "requests",
     "ToolFault": "engine.tools",
+    "connect": "client.connecting",
+    "read": "client.reading",
     "tool": "engine.tools.functions",
 }
 """Where the public names are at home; ``__init__.pyi`` says the same to type checkers."""
