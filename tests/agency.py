@@ -52,16 +52,21 @@ class Model:
     def __init__(self, *rounds: Sequence[Event] | Callable[[], Awaitable[Sequence[Event]]]) -> None:
         self.rounds = list(rounds)
         self.asked: list[Start] = []
+        self.closing: Callable[[], Awaitable[object]] | None = None
+        """What to wait for before an answer that has been read is let go."""
 
     async def open(self, start: Start) -> Source:
         self.asked.append(start)
-        return _Said(self.rounds.pop(0))
+        return _Said(self, self.rounds.pop(0))
 
     async def aclose(self) -> None: ...
 
 
 class _Said:
-    def __init__(self, said: Sequence[Event] | Callable[[], Awaitable[Sequence[Event]]]) -> None:
+    def __init__(
+        self, model: Model, said: Sequence[Event] | Callable[[], Awaitable[Sequence[Event]]]
+    ) -> None:
+        self._model = model
         self._said: Any = said
 
     async def read(self, sink: Sink | None = None) -> Sequence[Event] | None:
@@ -70,7 +75,9 @@ class _Said:
             said = await said()
         return None if said is None else [ResponseStarted("theirs", "m"), *said]
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        if self._model.closing is not None:
+            await self._model.closing()
 
 
 class Notes:

@@ -64,6 +64,9 @@ FAILURES: Final[dict[str, tuple[Script, Fails]]] = {
     "JSON for a stream": (refusal(200, {"choices": []}), Fails("bad_upstream", 502)),
     "nothing": (sse(), Fails("truncated", 502)),
     "not SSE's JSON": (sse(b"data: {oops}\n\n"), Fails("bad_upstream", 502)),
+    "not JSON after some words, at once": (
+        sse(WHOLE[0] + b"data: {oops}\n\n"), Fails("bad_upstream", 502, "Hel")
+    ),
     "closed in the middle": (sse(*WHOLE[:2]), Fails("truncated", 502, "Hello")),
     "closed in a frame": (sse(WHOLE[0], WHOLE[1][:-30]), Fails("truncated", 502, "Hel")),
     "broken in the middle": (reset(*WHOLE[:2]), Fails("truncated", 502, "Hello")),

@@ -200,14 +200,15 @@ class Runs:
         Stopping twice is stopping once. Raises: StreamNotFound.
         """
         async with self._turns.of(stream):
-            await self.log.head(stream)
-            dropped: tuple[str, ...] = ()
-            if stream in self._queued:
-                dropped = tuple((await history(self.log, stream)).waiting)
+            outside = Writer(self.log, stream, owner=False)
+            await outside.open()
+            if stream in self._queued and not outside.grammar.busy:
+                await self._take_up(stream)  # between two answers the next one is what is to be stopped
+            waiting = (await history(self.log, stream)).waiting if stream in self._queued else {}
             run = self._active.get(stream)
             if run is not None:
-                return await run.stop(by, dropped)
-            return await self._close(stream, StopRequested(by, dropped))
+                return await run.stop(by, tuple(waiting))
+            return await self._close(stream, StopRequested(by, tuple(waiting)))
 
     async def decide(self, stream: str, decision: Decide) -> None:
         """

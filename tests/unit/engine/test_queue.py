@@ -10,7 +10,7 @@ import pytest
 from msgspec import UNSET
 
 from agency import Agents, Model, hello, says
-from penstock.engine.upstreams import Models, Source
+from penstock.engine.upstreams import Models
 from penstock.errors import Draining, IdempotencyClash, StreamNotFound
 from penstock.events import (
     TERMINAL,
@@ -199,6 +199,38 @@ async def test_while_draining_nothing_is_accepted_and_what_waits_stays() -> None
     assert answered(await agents.ended(stream, 2)) == ["a", "b"]
 
 
+async def letting_go(agents: Agents) -> asyncio.Event:
+    """Keep what has answered from being let go; return once it would be, and what lets it."""
+    reached, gone = asyncio.Event(), asyncio.Event()
+
+    async def closing() -> None:
+        reached.set()
+        await gone.wait()
+
+    agents.model.closing = closing
+    await reached.wait()
+    agents.model.closing = None
+    return gone
+
+
+async def test_a_stop_between_two_answers_stops_the_one_that_is_next() -> None:
+    gate = Gate("1")
+    agents, stream = await session(gate, Gate("2"), says("3"))
+    await send(agents, "a")
+    await gate.reached.wait()
+    await send(agents, "b")
+    await send(agents, "c")
+    gate.opened.set()
+    gone = await letting_go(agents)
+    assert await agents.runs.stop(stream, "ada")
+    gone.set()
+    events = await agents.ended(stream, 2)
+    [stop] = [event for event in events if isinstance(event, StopRequested)]
+    assert stop == StopRequested("ada", ("c",))
+    await over(agents)
+    assert answered(await agents.events(stream)) == ["a", "b"]
+
+
 class Slow(MemoryLog):
     """A log that does something first whenever it is asked a certain thing."""
 
@@ -257,33 +289,18 @@ async def test_a_message_that_comes_while_an_answer_is_written_is_accepted() -> 
 
 
 async def test_an_answer_that_begins_as_the_one_before_it_lets_go_is_still_known() -> None:
-    """Its upstream may be closed slowly: the next answer has begun by then, and can be stopped."""
-    letting_go, gone = asyncio.Event(), asyncio.Event()
-
-    class Slowly(Model):
-        async def open(self, start: Start) -> Source:
-            source = await super().open(start)
-            if len(self.asked) == 1:
-                source.aclose = self.let_go  # type: ignore[method-assign]
-            return source
-
-        async def let_go(self) -> None:
-            letting_go.set()
-            await gone.wait()
-
     gate = Gate("2")
-    agents = Agents(Slowly(says("1"), gate))
-    await agents.log.append("s", [Custom("session")])
+    agents, stream = await session(says("1"), gate)
     await send(agents, "a")
-    await letting_go.wait()
+    gone = await letting_go(agents)
     await send(agents, "b")
     await gate.reached.wait()
     gone.set()
     for _ in range(10):
         await asyncio.sleep(0)
     assert len(agents.runs) == 1
-    assert await agents.runs.stop("s")
-    end = (await agents.ended("s", 2))[-1]
+    assert await agents.runs.stop(stream)
+    end = (await agents.ended(stream, 2))[-1]
     assert isinstance(end, ResponseDone) and end.finish_reason == "cancelled"
 
 

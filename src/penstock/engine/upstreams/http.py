@@ -152,25 +152,26 @@ class _Source:
     # -- what the body calls
 
     def take(self, data: bytes) -> None:
+        events: list[Event] = []
         try:
-            decode = self._decoder.decode
-            frames = self._reader.feed(data)
-            if len(frames) == 1:
-                events = list(decode(frames[0]))
-            else:
-                events = [event for frame in frames for event in decode(frame)]
+            for frame in self._reader.feed(data):
+                events += self._decoder.decode(frame)
             if events and (self._events or self._sink is None or not self._sink(events)):
                 self._put(events)
         except Exception as exc:
+            self._events += events  # what came before it was said
             self._fail(exc)
 
     def end(self, error: Exception | None) -> None:
         self._over = True
+        rest: list[Event] = []
         try:
-            rest = [event for frame in self._reader.close() for event in self._decoder.decode(frame)]
+            for frame in self._reader.close():
+                rest += self._decoder.decode(frame)
             rest += self._decoder.close(self._reader.unfinished(), broken=error is not None)
             self._put(rest)
         except Exception as exc:
+            self._events += rest
             self._fail(exc)
 
     def _put(self, events: list[Event]) -> None:
