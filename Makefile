@@ -41,7 +41,7 @@ soak: $(VENV)/.developing
 	PYTHONPATH=tests $(BIN)/python -m faults.soak $(ARGS)
 
 # Penstock beside a direct connection and nginx; needs gcc and nginx.
-bench: $(VENV)/.developing
+bench: $(VENV)/.benching
 	$(BIN)/python -m bench $(ARGS)
 
 clean:
@@ -59,6 +59,10 @@ $(VENV)/.serving: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.developing: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable ".[server,fast,test,lint]"
 	touch $@ $(VENV)/.serving
+
+$(VENV)/.benching: $(VENV)/.developing
+	$(BIN)/pip install --quiet --editable ".[bench]"
+	touch $@
 
 # Where only a release is installed, by the name of its folder: NAME-VERSION.
 $(VENV)/%/.installed: | $(VENV)/bin/python

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from . import report
 from .machine import OUT, BenchError, Cores, alone, build, check
 from .profiling import profile
-from .scenarios import SCENARIOS, Bench, Figures
+from .scenarios import SCENARIOS, SERVERLESS, Bench, Figures
 from .servers import mocking
 
 
@@ -37,17 +37,17 @@ def main() -> int:
     (OUT / "results.json").write_text(json.dumps(results, indent=1))
     for failure in failures:
         print(f"\nFAILED: {failure}", file=sys.stderr)
-    if not (options.quick or options.only or failures):
+    if not (options.quick or failures):
         report.write(results, cores.count, options.runs)
     return 1 if failures else 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short run of everything; README.md stays")
+    parser.add_argument("--quick", action="store_true", help="short runs, one of each; README.md stays")
     parser.add_argument("--only", action="append", choices=SCENARIOS, help="a scenario (repeatable)")
     parser.add_argument("--runs", type=int, help="runs of each scenario (3; quick: 1)")
-    served = [name for name in SCENARIOS if name != "fields"]  # the profiler looks into a server
+    served = [name for name in SCENARIOS if name not in SERVERLESS]
     parser.add_argument("--profile", choices=served, help="run one scenario and show where its time goes")
     options = parser.parse_args()
     options.runs = options.runs or (1 if options.quick else 3)

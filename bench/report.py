@@ -1,8 +1,8 @@
 """
-The figures as a table: medians, ratios to nginx, and the floors, met or missed.
+The figures as tables: medians, ratios, and the floors, met or missed.
 
-The table goes to the terminal, and, after a full run, between the two marks of
-README.md.
+They go to the terminal. Those of which everything was measured, and not in haste, go
+into README.md, each between its two marks.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Final, NamedTuple
 
+from . import comparison
 from .fields import SIZES
 from .machine import HERE
 from .scenarios import SCENARIOS, Figures
 
-__all__ = ["NOTES", "Results", "rows", "show", "write"]
+__all__ = ["NOTES", "Results", "show", "write"]
 
+Row = tuple[str, ...]
 Results = Mapping[str, Mapping[str, Sequence[Figures]]]
 """By scenario and target, the figures of each run."""
 
 _TARGETS: Final = ("direct", "nginx", "penstock")
 _HEADINGS: Final = ("", "direct", "nginx", "Penstock", "to nginx", "floor")
-_BEGIN: Final = "<!-- figures: written by `make bench` -->"
-_END: Final = "<!-- end of figures -->"
+_BEGIN: Final = "<!-- {}: written by `make bench` -->"
+_END: Final = "<!-- end of {} -->"
 
 _TOOLS_FULL: Final = 0.93
 _SERVER_IDLE: Final = 0.9
@@ -139,9 +141,10 @@ _SHOWN: Final[dict[str, tuple[Line, ...]]] = {
 }
 
 
-def rows(results: Results) -> Iterator[tuple[str, ...]]:
-    """Yield the table's rows: a scenario's title alone, then its figures."""
-    for name, by_target in results.items():
+def _rows(results: Results) -> Iterator[Row]:
+    """Yield a scenario's title alone, then its figures."""
+    for name in filter(_SHOWN.__contains__, results):
+        by_target = results[name]
         yield (SCENARIOS[name].title, *[""] * (len(_HEADINGS) - 1))
         if "penstock" not in by_target:
             yield ("  FAILED", *[""] * (len(_HEADINGS) - 1))
@@ -152,26 +155,54 @@ def rows(results: Results) -> Iterator[tuple[str, ...]]:
             yield _row(_FOREIGN, medians)
 
 
+def _tables(results: Results) -> Iterator[tuple[str, list[Row]]]:
+    """Yield each table that has figures, its headings first, by its name in README.md."""
+    if not _SHOWN.keys().isdisjoint(results):
+        yield "figures", [_HEADINGS, *_rows(results)]
+    for name, tables in comparison.TABLES.items():
+        if runs := results.get(name, {}).get("penstock"):
+            yield from tables(_medians(runs)).items()
+
+
 def show(results: Results) -> str:
-    """Return the table for a terminal."""
-    table = [_HEADINGS, *rows(results)]
-    widths = [max(len(row[n]) for row in table if any(row[1:]) or n) for n in range(len(_HEADINGS))]
-    return "\n".join(_aligned(row, widths) for row in table)
+    """Return the tables for a terminal."""
+    return "\n\n".join(_aligned_table(table) for _, table in _tables(results))
 
 
 def write(results: Results, cores: int, runs: int) -> None:
-    """Put the table into README.md."""
+    """Put the tables of which everything was measured into README.md."""
     readme = HERE / "README.md"
-    before, _, rest = readme.read_text().partition(_BEGIN)
-    _, _, after = rest.partition(_END)
     made = f"{cores} cores, Python {platform.python_version()}, medians of {runs} runs."
-    table = ["| " + " | ".join(_HEADINGS) + " |", "|---|" + "--:|" * 4 + "---|"]
-    for first, *others in rows(results):
+    text = readme.read_text()
+    for name, table in _tables(results):
+        if name == "figures" and not _SHOWN.keys() <= results.keys():
+            continue
+        notes = [NOTES.replace("\n", "  \n"), ""] if name == "figures" else []
+        text = _between(text, name, "\n".join(["", made, "", *_markdown(table), "", *notes, ""]))
+    readme.write_text(text)
+
+
+def _between(text: str, name: str, new: str) -> str:
+    begin, end = _BEGIN.format(name), _END.format(name)
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return before + begin + new + end + after
+
+
+def _markdown(table: Sequence[Row]) -> Iterator[str]:
+    headings, *rows = table
+    last = "---" if headings == _HEADINGS else "--:"
+    yield "| " + " | ".join(headings) + " |"
+    yield "|---|" + "--:|" * (len(headings) - 2) + f"{last}|"
+    for first, *others in rows:
         title = first if any(others) else f"**{first.strip()}**"
-        table.append("| " + " | ".join([title, *others]) + " |")
-    readme.write_text(
-        "\n".join([before + _BEGIN, "", made, "", *table, "", NOTES.replace("\n", "  \n"), "", _END + after])
-    )
+        yield "| " + " | ".join([title, *others]) + " |"
+
+
+def _aligned_table(table: Sequence[Row]) -> str:
+    columns = range(len(table[0]))
+    widths = [max((len(row[n]) for row in table if any(row[1:]) or n), default=0) for n in columns]
+    return "\n".join(_aligned(row, widths) for row in table)
 
 
 def _medians(runs: Sequence[Figures]) -> Figures:

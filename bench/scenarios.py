@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Final, NamedTuple
 
-from . import fields, servers
+from . import client, fields, parsers, servers
 from .load import Load, Reading, Sample, read
 from .machine import PENSTOCK, BenchError, Cores, Tree
 from .servers import MODEL, Pace, Penstock, Request, Server
 
-__all__ = ["SCENARIOS", "Bench", "Figures", "Scenario"]
+__all__ = ["SCENARIOS", "SERVERLESS", "Bench", "Figures", "Scenario"]
 
 Figures = dict[str, float]
 
@@ -242,6 +242,19 @@ def _fields(bench: Bench, target: str) -> Figures:
     return fields.figures()
 
 
+def _parsers(bench: Bench, target: str) -> Figures:
+    """No server: our readers of SSE and NDJSON beside those of others."""
+    return parsers.figures(bench.quick)
+
+
+def _client(bench: Bench, target: str) -> Figures:
+    """No server: what it costs to install and to import what a client needs."""
+    return client.figures(bench.quick)
+
+
+SERVERLESS: Final = ("fields", "parsers", "client")
+"""What a profiler of servers cannot look into."""
+
 SCENARIOS: Final = {
     scenario.name: scenario
     for scenario in (
@@ -259,5 +272,7 @@ SCENARIOS: Final = {
         Scenario("log", "The log of 100 streams of 500 events", OURS, _log_size),
         Scenario("start", "Starting", OURS, _start_up),
         Scenario("fields", "Reading JSON as it is written, 4 characters at a time", OURS, _fields),
+        Scenario("parsers", "Bodies to frames", OURS, _parsers),
+        Scenario("client", "The client alone", OURS, _client),
     )
 }

@@ -7,12 +7,18 @@ keepalive; the last line need not be ended.
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import Final
 
 from ..errors import FrameTooLarge, LocalProtocolError
 from . import MAX_FRAME, Frame, Framing
 
 __all__ = ["NDJSON", "NDJSONReader", "write"]
+
+
+_LF: Final = ord("\n")
+_AROUND: Final = repeat(b" \t\r")
+"""What is no part of a line, once for each."""
 
 
 class NDJSONReader:
@@ -24,29 +30,38 @@ class NDJSONReader:
         self._size = 0
 
     def feed(self, data: bytes) -> list[Frame]:
-        self._pieces.append(data)
-        self._size += len(data)
-        if b"\n" not in data:
+        frames: list[Frame] = []
+        if _LF in data:
+            frames, data = self._read(self._waiting(data))
+        if data:
+            self._pieces.append(data)
+            self._size += len(data)
             self._check(self._size)
-            return []
-        *lines, rest = b"".join(self._pieces).split(b"\n")
-        self._pieces, self._size = [rest] if rest else [], len(rest)
-        self._check(self._size)
-        return [frame for line in lines if (frame := self._line(line)) is not None]
+        return frames
 
     def close(self) -> list[Frame]:
-        line = b"".join(self._pieces)
-        self._pieces, self._size = [], 0
-        frame = self._line(line)
-        return [] if frame is None else [frame]
+        frames, _ = self._read(self._waiting(b"\n"))
+        return frames
 
     def unfinished(self) -> Frame | None:
         return None
 
-    def _line(self, line: bytes) -> Frame | None:
-        self._check(len(line))
-        line = line.strip(b" \t\r")
-        return Frame(line) if line else None
+    def _waiting(self, data: bytes) -> bytes:
+        """Take what waits, and ``data`` behind it."""
+        if self._pieces:
+            self._pieces.append(data)
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+            self._size = 0
+        return data
+
+    def _read(self, data: bytes) -> tuple[list[Frame], bytes]:
+        """Read the lines of ``data``; return what is behind the last one, too."""
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        if len(data) > self._max:
+            self._check(max(map(len, lines)))
+        return list(map(Frame, filter(None, map(bytes.strip, lines, _AROUND)))), rest
 
     def _check(self, size: int) -> None:
         if size > self._max:

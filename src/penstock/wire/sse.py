@@ -23,7 +23,13 @@ from . import MAX_FRAME, Frame, Framing
 __all__ = ["SSE", "SSEReader", "write"]
 
 _BOM: Final = b"\xef\xbb\xbf"
+_CR: Final = ord("\r")
+_LF: Final = ord("\n")
+"""``_LF in data`` is several times as fast as ``b"\\n" in data``; ``find`` for two bytes is slower still."""
 _EOL: Final = re.compile(rb"\r\n|\n|\r")
+_LONE_CR: Final = re.compile(rb"\r(?!\n)")
+_HEAD: Final = re.compile(rb"(?:id: ([^\n\0]*)\n|event: ([^\n]*)\n){1,2}data: ")
+"""How a block begins that has more than data, on nearly every wire."""
 _UNSAFE: Final = re.compile(r"[\r\n\0]")
 _LONGEST: Final = 18
 """Digits of a ``retry``; no server means more."""
@@ -48,29 +54,24 @@ class SSEReader:
         self._at_start = True
 
     def feed(self, data: bytes) -> list[Frame]:
-        if self._at_start or self._after_cr or b"\r" in data:
+        if self._at_start or self._after_cr or _CR in data:
             data = self._plain(data)
-        if not data:
-            return []
-        crosses = bool(self._pieces) and self._pieces[-1].endswith(b"\n") and data.startswith(b"\n")
-        self._pieces.append(data)
-        self._size += len(data)
-        if not crosses and b"\n\n" not in data:
-            self._check(self._size - data.endswith(b"\n"))  # it may be the block's end, not its own
-            return []
-        *blocks, rest = (b"".join(self._pieces) if len(self._pieces) > 1 else data).split(b"\n\n")
-        self._pieces, self._size = [rest] if rest else [], len(rest)
-        self._check(self._size - rest.endswith(b"\n"))
-        return self._frames(blocks)
+        frames: list[Frame] = []
+        if _LF in data and (not self._pieces or self._ends(data)):
+            data = self._read(self._waiting(data), frames)
+        if data:
+            self._pieces.append(data)
+            self._size += len(data)
+            if self._size > self._max:
+                self._check(self._size - data.endswith(b"\n"))  # it may be the block's end, not its own
+        return frames
 
     def close(self) -> list[Frame]:
         return []  # the standard discards a block that no empty line ended
 
     def unfinished(self) -> Frame | None:
         """The block that the end of input cut short, if there was one with data."""
-        block = b"".join(self._pieces)
-        self._pieces = []
-        return self._block(block)
+        return self._block(self._waiting(b""))
 
     def _plain(self, data: bytes) -> bytes:
         """Return ``data`` with LF line ends and without the byte-order mark."""
@@ -79,45 +80,76 @@ class SSEReader:
         if self._after_cr and data:
             self._after_cr = False
             data = data.removeprefix(b"\n")
-        if b"\r" in data:
+        if _CR in data:
+            if _LONE_CR.search(data) is None:
+                return data.replace(b"\r", b"")
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return data
 
     def _without_bom(self, data: bytes) -> bytes:
-        data = b"".join(self._pieces) + data
-        self._pieces, self._size = [], 0
+        data = self._waiting(data)
         if len(data) < len(_BOM) and _BOM.startswith(data):
             self._pieces, self._size = [data] if data else [], len(data)
             return b""
         self._at_start = False
         return data.removeprefix(_BOM)
 
+    def _waiting(self, data: bytes) -> bytes:
+        """Take what waits, and ``data`` behind it."""
+        if self._pieces:
+            self._pieces.append(data)
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+            self._size = 0
+        return data
+
     def _check(self, size: int) -> None:
         if size > self._max:
             raise FrameTooLarge(f"an SSE block exceeds {self._max} bytes")
 
-    def _frames(self, blocks: list[bytes]) -> list[Frame]:
-        frames = []
-        longest, last_id = self._max, self._id
-        for block in blocks:
-            if block[:6] == b"data: " and b"\n" not in block and len(block) <= longest:
-                frames.append(Frame(block[6:], "", last_id))  # nearly every block of every wire
+    def _ends(self, data: bytes) -> bool:
+        """Say whether the block that waits ends in ``data``, which has a line end."""
+        end = data.find(b"\n")
+        return (end == 0 and self._pieces[-1].endswith(b"\n")) or data.find(b"\n\n", end) >= 0
+
+    def _read(self, data: bytes, frames: list[Frame]) -> bytes:
+        """Read the blocks of ``data``; return what is behind the last one."""
+        start, last, longest = 0, len(data) - 1, self._max
+        while -1 < (end := data.find(b"\n", start)) < last:
+            if data[end + 1] == _LF and data[start : start + 6] == b"data: " and end - start <= longest:
+                frames.append(Frame(data[start + 6 : end], "", self._id))
             else:
-                frame = self._block(block)
-                last_id = self._id
-                if frame is not None:
-                    frames.append(frame)
-        return frames
+                end = self._read_more(data, start, end, frames)
+                if end < 0:
+                    break
+            start = end + 2
+        return data[start:]
+
+    def _read_more(self, data: bytes, start: int, end: int, frames: list[Frame]) -> int:
+        """Read the block whose first line ends at ``end``; return where the block does, -1 if beyond."""
+        head = _HEAD.match(data, start)
+        if head is not None:
+            begin = head.end()
+            end = data.find(b"\n", begin)
+            if data[end : end + 2] == b"\n\n" and end - start <= self._max:
+                last_id, event = head.groups()
+                if last_id is not None:
+                    self._id = last_id.decode("utf-8", "replace")
+                name = event.decode("utf-8", "replace") if event else ""
+                frames.append(Frame(data[begin:end], name, self._id))
+                return end
+        if end >= 0:
+            end = data.find(b"\n\n", end)
+        if end >= 0 and (frame := self._block(data[start:end])) is not None:
+            frames.append(frame)
+        return end
 
     def _block(self, block: bytes) -> Frame | None:
         self._check(len(block))
-        return self._lines(block.split(b"\n"))
-
-    def _lines(self, lines: list[bytes]) -> Frame | None:
         data: list[bytes] = []
         event = ""
-        for line in lines:
+        for line in block.split(b"\n"):
             name, _, value = line.partition(b":")
             value = value.removeprefix(b" ")
             match name:
@@ -125,7 +157,7 @@ class SSEReader:
                     data.append(value)
                 case b"event":
                     event = value.decode(errors="replace")
-                case b"id" if b"\0" not in value:
+                case b"id" if 0 not in value:
                     self._id = value.decode(errors="replace")
                 case b"retry" if value.isdigit() and len(value) <= _LONGEST:
                     self.retry = int(value)

@@ -37,6 +37,18 @@ READS = {
     "an id without data stays too": (b"id: 1\n\ndata: a\n\n", [Frame(b"a", "", "1")]),
     "an empty id clears": (b"id: 1\ndata: a\n\nid\ndata: b\n\n", [Frame(b"a", "", "1"), Frame(b"b")]),
     "an id with NUL is ignored": (b"id: 1\nid: 2\0\ndata: a\n\n", [Frame(b"a", "", "1")]),
+    "event, then id": (b"event: x\nid: 1\ndata: a\n\ndata: b\n\n",
+                       [Frame(b"a", "x", "1"), Frame(b"b", "", "1")]),
+    "id, then event": (b"id: 1\nevent: x\ndata: a\n\nevent: y\ndata: b\n\n",
+                       [Frame(b"a", "x", "1"), Frame(b"b", "y", "1")]),
+    "an empty id before an event": (b"id: 1\ndata: a\n\nid: \nevent: x\ndata: b\n\n",
+                                    [Frame(b"a", "", "1"), Frame(b"b", "x")]),
+    "an id with NUL after an event": (b"event: x\nid: 2\0\ndata: a\n\n", [Frame(b"a", "x")]),
+    "two event names in a row": (b"event: x\nevent: y\ndata: a\n\n", [Frame(b"a", "y")]),
+    "data of several lines after an event": (b"event: x\nid: 1\ndata: a\ndata: b\n\n",
+                                             [Frame(b"a\nb", "x", "1")]),
+    "fields after the data": (b"event: x\ndata: a\nid: 1\n\n", [Frame(b"a", "x", "1")]),
+    "names that are not UTF-8": (b"event: \xff\nid: \xfe\ndata: a\n\n", [Frame(b"a", "\ufffd", "\ufffd")]),
     "an unknown field": (b"wow: such\ndata: a\n\n", [Frame(b"a")]),
     "field names are exact": (b"Data: x\n data: y\ndata : z\ndata: a\n\n", [Frame(b"a")]),
     "comments": (b": one\n:two\ndata: a\n:\n\n", [Frame(b"a")]),
@@ -106,7 +118,8 @@ def test_what_the_end_cut_short_is_offered_once(body: bytes, frame: Frame | None
 
 
 token = st.sampled_from([b"data: ", b"data", b"id: ", b"id: 7", b"event: e", b"retry: 1", b": c", b"a", b" ",
-                         b"\n", b"\n\n", b"\r", b"\r\n", b"\r\n\r\n", b"\0", BOM, BOM[:1]])  # fmt: skip
+                         b"\n", b"\n\n", b"\r", b"\r\n", b"\r\n\r\n", b"\0", BOM, BOM[:1],
+                         b"event: e\nid: 7\ndata: a\n\n", b"id: 8\nevent: f\r\ndata: "])  # fmt: skip
 bodies = st.lists(token | st.binary(max_size=3), max_size=30).map(b"".join)
 
 
@@ -146,15 +159,25 @@ def test_a_long_line_in_small_pieces_is_joined_once() -> None:
     assert reader.feed(b"\n\n") == [Frame(b"x" * 2**21)]
 
 
+def test_many_lines_of_one_block_are_joined_once() -> None:
+    reader = SSEReader()
+    for n in range(1000):
+        assert reader.feed(b"data: x\n") == []
+        assert len(reader._pieces) == n + 1, "a line's end is not yet the block's"
+    assert reader.feed(b"\n") == [Frame(b"\n".join([b"x"] * 1000))]
+
+
 def test_many_small_frames_in_one_read_are_linear() -> None:
     assert len(read(b"data: a\n\n" * 100_000)) == 100_000
 
 
 @pytest.mark.parametrize("size", [10**6, 1, 7], ids=["whole", "bytes", "sevens"])
-def test_a_block_may_be_as_large_as_the_limit_and_no_larger(size: int) -> None:
-    block = b"data: " + b"x" * 94
-    assert read(*pieces(block + b"\n\n", size), max_frame=100) == [Frame(b"x" * 94)]
-    assert read(b"data: a\n\n" + block + b"\n", b"\n", max_frame=100) == [Frame(b"a"), Frame(b"x" * 94)]
+@pytest.mark.parametrize("head", [b"", b"event: e\n", b": c\n"], ids=["data", "event", "comment"])
+def test_a_block_may_be_as_large_as_the_limit_and_no_larger(size: int, head: bytes) -> None:
+    event, data = "e" if head.startswith(b"event") else "", b"x" * (94 - len(head))
+    block = head + b"data: " + data
+    assert read(*pieces(block + b"\n\n", size), max_frame=100) == [Frame(data, event)]
+    assert read(b"data: a\n\n" + block + b"\n", b"\n", max_frame=100) == [Frame(b"a"), Frame(data, event)]
     with pytest.raises(FrameTooLarge, match="an SSE block exceeds 99 bytes"):
         read(*pieces(block + b"\n\n", size), max_frame=99)
 
