@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.reconnect import delay
+from penstock.reconnect import Policy, delay
 
 attempts = st.integers(1, 10_000)
 jitters = st.floats(0, 1, exclude_max=True)
@@ -41,3 +41,10 @@ def test_a_wish_is_honoured(attempt: int, jitter: float, wish: float) -> None:
 @given(attempts, jitters, st.floats(max_value=-0.001) | st.floats(min_value=120.001) | st.just(float("nan")))
 def test_an_absurd_wish_is_not(attempt: int, jitter: float, wish: float) -> None:
     assert delay(attempt, jitter, wish) == delay(attempt, jitter)
+
+
+def test_a_policy_bounds_every_delay() -> None:
+    assert delay(9, 0.9, policy=Policy(longest=0.0)) == 0.0
+    assert delay(9, 1.0, policy=Policy(first=4.0, longest=6.0)) == 6.0
+    assert delay(1, 0.0, policy=Policy(first=4.0, longest=2.0)) == 1.0
+    assert delay(1, 0.0, 5.0, Policy(patience=4.0)) == 0.25

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import DecodeError, json
@@ -23,6 +23,9 @@ from ..events import (
     ToolFailed,
 )
 from .remote import client, remote_options
+
+if TYPE_CHECKING:
+    from ..client.asking import Wanted
 
 __all__ = ["command"]
 
@@ -44,23 +47,18 @@ def command(
     key: str | None,
 ) -> None:
     """Ask a model and print its answer as it comes. Ctrl-C stops watching, not the answer."""
-    from ..client.follow import follow, start
-
     text = " ".join(prompt) or (sys.stdin.read() if not sys.stdin.isatty() else "")
     if not text.strip():
         raise click.UsageError("there is nothing to ask: give a PROMPT, or text on standard input")
-    body: dict[str, Any] = {"input": text, "model": model, "agent": agent, "instructions": instructions}
+    wanted: Wanted = {"model": model, "agent": agent, "instructions": instructions}
     if schema:
-        body["output_schema"] = _schema(schema)
-    with client(url, key) as http:
-        begun = start(http, {name: value for name, value in body.items() if value != ""})
+        wanted["output_schema"] = _schema(schema)
+    with client(url, key) as penstock:
+        answer = penstock.start(text, **wanted)
         try:
-            failed = _print(
-                (told.event for told in follow(http, begun["id"], until_done=True, on_cut=_say_cut)),
-                begun["id"],
-            )
+            failed = _print(answer, answer.stream)
         except KeyboardInterrupt:
-            click.echo(f"\nThe answer goes on without you: penstock tail {begun['id']}", err=True)
+            click.echo(f"\nThe answer goes on without you: penstock tail {answer.stream}", err=True)
             raise SystemExit(130) from None
     raise SystemExit(failed)
 
@@ -70,10 +68,6 @@ def _schema(path: str) -> Any:
         return json.decode(Path(path).read_bytes())
     except (DecodeError, UnicodeDecodeError) as exc:
         raise click.BadParameter(f"{path} is not JSON: {exc}", param_hint="--schema") from exc
-
-
-def _say_cut(why: str) -> None:
-    click.secho(f"[connection lost, trying again: {why}]", err=True, dim=True)
 
 
 def _print(events: Iterable[object], stream: str) -> int:

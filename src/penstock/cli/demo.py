@@ -18,16 +18,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import click
 
 from ..errors import ConfigError
+from .remote import client
 from .settings import load_settings, settings_options
 
 if TYPE_CHECKING:
-    import httpx2
-
+    from ..client.asking import Wanted
     from ..wire import Frame
 
 __all__ = ["command"]
@@ -36,6 +36,8 @@ _PROMPT: Final = "Why does a river never lose its way? Answer in 90 words."
 _MODEL: Final = "demo"
 _ORDER: Final = "Please send a postcard to Ida."
 _PATIENCE: Final = 20.0
+_SILENCE: Final = 60.0
+"""Seconds without a byte after which a connection counts as dead; servers send keepalives more often."""
 
 
 @click.command("demo")
@@ -69,28 +71,24 @@ def command(config_file: str | None, once: bool, **flags: Any) -> None:
 
 def _cut_and_resume(url: str) -> bool:
     """Show law 1."""
-    from ..client.follow import frames, start
-
     _step(f"A server at {url}, its log in one SQLite file. Asking the built-in model:")
-    with _client(url) as http:
-        begun = start(http, {"model": _MODEL, "input": _PROMPT})
-        path = begun["events"]
-        steady: list[Frame] = []
-        witness = threading.Thread(target=lambda: steady.extend(_all(url, path)))
-        witness.start()
-        cut: list[Frame] = []
-        for frame in frames(http, path):
-            cut.append(frame)
-            _echo(frame)
-            if len(cut) == 40:
-                break  # leaving the loop closes the connection
-        _step(f"Cut! The last frame was {cut[-1].id}. The model goes on; the reader comes back in a second.")
-        time.sleep(1)
-        for frame in frames(http, path, cut[-1].id):
-            cut.append(frame)
-            _echo(frame)
-        witness.join(_PATIENCE)
-        chunks = sum(1 for _ in frames(http, f"{path}?dialect=openai-chat"))
+    path = _events(_start(url, _PROMPT, model=_MODEL))
+    steady: list[Frame] = []
+    witness = threading.Thread(target=lambda: steady.extend(_frames(url, path)))
+    witness.start()
+    cut: list[Frame] = []
+    for frame in _frames(url, path):
+        cut.append(frame)
+        _echo(frame)
+        if len(cut) == 40:
+            break  # leaving the loop closes the connection
+    _step(f"Cut! The last frame was {cut[-1].id}. The model goes on; the reader comes back in a second.")
+    time.sleep(1)
+    for frame in _frames(url, path, cut[-1].id):
+        cut.append(frame)
+        _echo(frame)
+    witness.join(_PATIENCE)
+    chunks = sum(1 for _ in _frames(url, f"{path}?dialect=openai-chat"))
     lost, repeated = _difference(steady, cut)
     click.echo()
     _step(
@@ -102,20 +100,18 @@ def _cut_and_resume(url: str) -> bool:
 
 def _kill_and_read(data: Path, port: int) -> bool:
     """Show law 6, and that what was sent was stored."""
-    from ..client.follow import frames, start
-
     _step("Now a server is killed (kill -9) while it answers, and started again on the same file:")
     had: list[Frame] = []
-    with _serving(data, port) as (server, url), _client(url) as http:
-        begun = start(http, {"model": _MODEL, "input": _PROMPT})
-        for frame in frames(http, begun["events"]):
+    with _serving(data, port) as (server, url):
+        path = _events(_start(url, _PROMPT, model=_MODEL))
+        for frame in _frames(url, path):
             had.append(frame)
             if len(had) == 30:
                 server.kill()
                 server.wait()
                 break
     with _serving(data, port) as (_, url):
-        found = list(_all(url, begun["events"]))
+        found = list(_frames(url, path))
     kept = found[: len(had)] == had
     ends = [frame.event for frame in found if frame.event in ("response.done", "response.failed")]
     _step(
@@ -127,21 +123,18 @@ def _kill_and_read(data: Path, port: int) -> bool:
 
 def _approve(url: str) -> bool:
     """Show law 13: a tool runs after a human has said so, from wherever."""
-    from ..client.follow import frames, start
-
     _step(f"An agent with tools. It is asked: {_ORDER}")
     ran = []
-    with _client(url) as http:
-        begun = start(http, {"agent": "demo", "input": _ORDER})
-        for frame in frames(http, begun["events"]):
-            if frame.event.startswith("tool."):
-                ran.append(frame.event)
-                click.secho(f"  {frame.event}", dim=True)
-            if frame.event == "tool.review.requested":
-                _second_terminal("review", begun["id"], "--approve", "--url", url)
-            if frame.event == "response.done":
-                break
-            _echo(frame)
+    stream = _start(url, _ORDER, agent="demo")
+    for frame in _frames(url, _events(stream)):
+        if frame.event.startswith("tool."):
+            ran.append(frame.event)
+            click.secho(f"  {frame.event}", dim=True)
+        if frame.event == "tool.review.requested":
+            _second_terminal("review", stream, "--approve", "--url", url)
+        if frame.event == "response.done":
+            break
+        _echo(frame)
     click.echo()
     _step("The call was made after it was approved, with the arguments that were approved, and once.")
     return ran == ["tool.review.requested", "tool.review.done", "tool.started", "tool.done"]
@@ -199,17 +192,30 @@ def _difference(whole: list[Frame], pieces: list[Frame]) -> tuple[int, int]:
     return lost, len(pieces) - (len(whole) - lost)
 
 
-def _all(url: str, path: str) -> Iterator[Frame]:
-    from ..client.follow import frames
+def _start(url: str, prompt: str, **wanted: Unpack[Wanted]) -> str:
+    """Begin an answer and return its stream."""
+    with client(url, None) as penstock:
+        return penstock.start(prompt, **wanted).stream
 
-    with _client(url) as http:
-        yield from frames(http, path)
+
+def _events(stream: str) -> str:
+    return f"/v1/streams/{stream}/events"
 
 
-def _client(url: str) -> httpx2.Client:
-    from .remote import client
+def _frames(url: str, path: str, cursor: str = "") -> Iterator[Frame]:
+    """Yield the frames of one connection, as they are: what no client adds to cannot be its doing."""
+    import httpx2
 
-    return client(url, None)
+    from ..wire.sse import SSEReader
+
+    headers = {"last-event-id": cursor} if cursor else {}
+    reader = SSEReader()
+    with (
+        httpx2.Client(trust_env=False, timeout=_SILENCE) as http,
+        http.stream("GET", url + path, headers=headers) as response,
+    ):
+        for data in response.raise_for_status().iter_raw():
+            yield from reader.feed(data)
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    import httpx2
+    from ..client.following import Cut
+    from ..client.sync import SyncClient
 
 __all__ = ["client", "remote_options"]
 
@@ -25,9 +26,15 @@ def remote_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def client(url: str, key: str | None) -> httpx2.Client:
-    """Return an HTTP client for the server at ``url``."""
+def client(url: str, key: str | None) -> SyncClient:
+    """Return a client of the server at ``url`` that says on stderr when it is cut off."""
     import httpx2
 
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    return httpx2.Client(base_url=url, headers=headers, trust_env=False)
+    from ..client.sync import SyncClient
+    from ..client.target import LIMITS
+
+    return SyncClient(url, key or "", on_cut=_say_cut, http=httpx2.Client(limits=LIMITS, trust_env=False))
+
+
+def _say_cut(cut: Cut) -> None:
+    click.secho(f"[connection lost, trying again: {cut.why}]", err=True, dim=True)

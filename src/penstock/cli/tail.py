@@ -22,24 +22,19 @@ __all__ = ["command"]
 @remote_options
 def command(stream: str, cursor: str, form: str | None, url: str, key: str | None) -> None:
     """Follow a stream, through every cut, to its end."""
-    from ..client.follow import follow
-
     show = {"text": _text, "json": _json}.get(form or "", _line)
-    with client(url, key) as http:
+    with client(url, key) as penstock:
+        answer = penstock.follow(stream, cursor)
         try:
-            for told in follow(http, stream, cursor, on_cut=_say_cut):
-                show(told.cursor, told.event)
-                cursor = told.cursor
+            for event in answer:
+                show(answer.cursor, event)
+                cursor = answer.cursor
         except KeyboardInterrupt:
             click.echo(f"\npenstock tail {stream} --cursor {cursor}", err=True)
             raise SystemExit(130) from None
         except BrokenPipeError:
             sys.stderr.close()  # the reader of our output has left: nothing to say, nobody to say it to
             raise SystemExit(0) from None
-
-
-def _say_cut(why: str) -> None:
-    click.secho(f"[connection lost, trying again: {why}]", err=True, dim=True)
 
 
 def _line(cursor: str, event: Event) -> None:

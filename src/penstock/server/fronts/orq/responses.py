@@ -17,7 +17,8 @@ from ....cursor import Cursor
 from ....dialects.orq import DIALECT, Turn, answer, kept, read_turn, rendered, stored
 from ....engine.reading import latest
 from ....engine.runs import Started
-from ....errors import AnswerFailed, RequestError
+from ....errors import AnswerFailed, CallsPending, RequestError
+from ....events import ToolResultPart
 from ....requests import Start
 from ...endpoint import Asked, Endpoint
 from ...endpoint import answer as answered
@@ -44,10 +45,19 @@ async def _create(asked: Asked) -> ASGIApp:
         raise RequestError("'message.parts' is empty: there is nothing to answer", field="message.parts")
     if turn.task_id:
         return await _continue(asked, turn)
+    _check_new(turn)
     started = await asked.service.start(
         await _start(asked, turn), asked.data, asked.headers.get("idempotency-key", ""), asked.owner
     )
     return await _answered(asked, turn, started, None)
+
+
+def _check_new(turn: Turn) -> None:
+    """Raises: CallsPending (the turn has results of calls, and a new task has made none)."""
+    parts = [part for message in turn.messages for part in message.parts]
+    told = [repr(part.call_id) for part in parts if isinstance(part, ToolResultPart)]
+    if told:
+        raise CallsPending(f"a new task has no such call as {', '.join(told)}", field="message.parts")
 
 
 async def _start(asked: Asked, turn: Turn) -> Start:
