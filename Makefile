@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OPPER_SDKS := opperai-1.7.2 opperai-2.1.1
 ORQ_SDKS := orq-ai-sdk-4.1.3 orq-ai-sdk-4.17.13
 
-.PHONY: demo test test-node opper-sdks orq-sdks lint types check bench clean
+.PHONY: demo test test-cuts test-node test-browser soak opper-sdks orq-sdks lint types check bench clean
 
 # Serve, cut a reader, resume it, kill the server, read on.
 demo: $(VENV)/.serving
@@ -13,7 +13,11 @@ demo: $(VENV)/.serving
 
 # Every test that needs Python alone.
 test: $(VENV)/.developing opper-sdks orq-sdks
-	$(BIN)/pytest -m "not node and not browser" $(ARGS)
+	$(BIN)/pytest -m "not node and not browser and not cuts" $(ARGS)
+
+# Our client, and SDKs with our transport, through hundreds of cuts in each dialect; takes minutes.
+test-cuts: $(VENV)/.developing opper-sdks orq-sdks
+	$(BIN)/pytest -m "cuts and not node" $(ARGS)
 
 # The JavaScript clients against the server; needs node and npm.
 test-node: $(VENV)/.developing tests/interop/node/node_modules

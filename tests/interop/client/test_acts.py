@@ -30,6 +30,8 @@ from penstock.errors import (
 from penstock.events import MessageAdded, ResponseDone, ReviewRequested, ToolCallPart, ToolResultPart
 from serving import Server
 
+pytestmark = pytest.mark.cuts
+
 POSTCARD = "Please send a postcard to Ida."
 
 

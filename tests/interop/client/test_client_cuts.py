@@ -20,6 +20,8 @@ from penstock import Policy
 from penstock.client.ways import Name
 from penstock.events import ResponseDone
 
+pytestmark = pytest.mark.cuts
+
 _SAID = "Roll the dice."
 
 

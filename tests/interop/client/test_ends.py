@@ -20,6 +20,8 @@ from penstock.errors import AnswerFailed, CursorGone, RequestError, StreamNotFou
 from penstock.events import ResponseDone, ResponseFailed
 from upstream import Script, Upstream, hang, reset, sse
 
+pytestmark = pytest.mark.cuts
+
 _SAID = "Roll the dice."
 
 

@@ -17,6 +17,8 @@ from interop.durable.shears import Shears
 from interop.opper.stage import Stage
 from penstock.client import durable
 
+pytestmark = pytest.mark.cuts
+
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "durable.md").read_text()
 BLOCKS: Final = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 RELEASES: Final = {

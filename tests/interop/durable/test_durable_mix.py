@@ -15,6 +15,8 @@ from interop.durable.shears import CUTS, Shears, anywhere
 from interop.mix.users import BROWSER
 from interop.opper.stage import Stage
 
+pytestmark = pytest.mark.cuts
+
 NEVER: Final = utils.RetryConfig("none", utils.BackoffStrategy(1, 1, 1.0, 1), False)
 GREETING: Final = "connected"
 LONGEST: Final = 6000

@@ -16,6 +16,8 @@ from interop.durable.shears import CUTS, Shears, anywhere
 from interop.opper.stage import Stage, says
 from upstream import refusal
 
+pytestmark = pytest.mark.cuts
+
 MESSAGES: Final[Any] = [{"role": "user", "content": "Go on"}]
 BODY: Final[dict[str, Any]] = {
     "model": "demo",

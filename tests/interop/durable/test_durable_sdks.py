@@ -11,6 +11,8 @@ from interop.durable.shears import CUTS, Shears, anywhere
 from interop.opper.sdks import Colour, Seen
 from interop.opper.stage import Stage
 
+pytestmark = pytest.mark.cuts
+
 BOTH = pytest.mark.parametrize("colour", ["sync", "async"])
 
 

@@ -22,6 +22,8 @@ from interop.opper.stage import Stage, opened, paused, says
 from penstock.client import durable
 from upstream import Script, Upstream, chunk, reset, sse
 
+pytestmark = pytest.mark.cuts
+
 CHAT: Final = {"model": "demo", "messages": [{"role": "user", "content": "hi"}], "stream": True}
 RELAYED: Final = {
     "model": "demo",
