@@ -71,6 +71,11 @@ class Interruptible:
         """The wait is over; what comes now is not to be broken off."""
         self._open = False
 
+    def check(self) -> None:
+        """Break off here if anything is to be broken off. Raises: Interrupted."""
+        self.open()
+        self.shut()
+
     async def wait(self, awaitable: Awaitable[T]) -> T:
         """Await ``awaitable`` as one such wait. Raises: Interrupted."""
         with self:

@@ -52,7 +52,7 @@ from ..requests import Start
 from ..snapshot import Response, spoken
 from .attempts import Option, asked
 from .interrupt import Interrupted, Interruptible
-from .reading import latest
+from .reading import Latest, latest
 from .renaming import Renaming
 from .tools import Tools
 from .upstreams import Source
@@ -93,7 +93,7 @@ class Run:
     """Produces one response into a stream whose ``response.started`` is written already."""
 
     __slots__ = (
-        "_heard", "_log", "_means", "_reads", "_renaming", "_said", "_seal", "_serves", "_start",
+        "_answer", "_heard", "_log", "_means", "_reads", "_renaming", "_said", "_seal", "_serves", "_start",
         "_upstream_says", "_usage", "_waits_until", "_work", "_writer", "began", "gate", "max_time",
         "response_id", "stream",
     )  # fmt: skip
@@ -113,6 +113,8 @@ class Run:
         self.max_time = None if start.max_time is UNSET else start.max_time
         self._log, self._writer, self._start, self._seal = log, writer, start, seal
         self._means = means
+        self._answer = Latest(log, self.stream)
+        """What is on record of it: looked at between its rounds."""
         self._upstream_says: dict[str, str] = {}
         self._usage: list[Usage] = []
         """What the rounds before this one have taken."""
@@ -175,10 +177,11 @@ class Run:
 
     async def _worked(self) -> Response:
         """Do what can be done about the calls of the last round; return the answer as it stands then."""
-        means = self._means
-        work = self._work = Work(self._writer, means.tools, self._start, self.response_id, means.review_time)
+        tools, review_time = self._means.tools, self._means.review_time
+        work = self._work = Work(self._writer, tools, self._start, self.response_id, review_time)
         try:
-            response = await work.done(self._log, self.gate)
+            response = await work.done(self._answer, self.gate)
+            self.gate.check()  # whoever stops it now would find nothing that waits
             self._waits_until = work.expires_at
             self._usage = [convert(custom.data["usage"], Usage) for custom in _ends(response)]
             return response
@@ -215,11 +218,11 @@ class Run:
             return 0.0
         return now - since
 
-    async def stop(self, by: str, dropped: tuple[str, ...] = ()) -> bool:
-        """Write down that the answer is to end, and break off the upstream; False if it has ended."""
+    async def stop(self, asked: StopRequested) -> bool:
+        """Write down that the answer is to end, and break off what it waits for; False if it has ended."""
         if self._writer.grammar.response is not State.STOPPING:
             try:
-                await self._writer.append(StopRequested(by, dropped))
+                await self._writer.append(asked)
             except (LocalProtocolError, *_GONE):
                 return False
         self.gate.interrupt("stop")
@@ -265,7 +268,7 @@ class Run:
         usage = _estimated(self._start, self._said) if last.usage is UNSET else last.usage
         if isinstance(last, ResponseDone) and last.pending_calls and self._serves:
             await self._writer.append(*before)
-            response, before = await latest(self._log, self.stream), []
+            response, before = await self._answer.look(), []
             if left(response, self._start):
                 if len(response.rounds) + 1 < self._iterations():
                     said = {"usage": to_builtins(usage), **self._said_upstream()}

@@ -156,17 +156,13 @@ class Runs:
             raise StreamBusy(f"an answer is under way in stream {stream!r}: wait for its end, or stop it")
         snapshot = await history(self.log, stream)
         check_results(snapshot, messages)
-        start = replace(start_of(snapshot.response), input=(*conversation(snapshot), *messages))
-        name, options = self._admit(start)
-        return await self._begin(
-            writer, following(snapshot, stream), replace(start, model=name), options, messages, ""
-        )
+        return await self._answer(writer, snapshot, start_of(snapshot.response), messages)
 
-    async def send(self, stream: str, message: MessageAdded, start: Start) -> Started | None:
+    async def send(self, stream: str, message: MessageAdded, start: Start) -> None:
         """
         Put a message into a stream that exists; it is answered, with the settings of ``start``, in its turn.
 
-        Returns None if it has to wait, or if a message of that id is there already.
+        A message of an id that is there already is the one that is there.
         Raises: StreamNotFound, StreamSealed, IdempotencyClash (a message of that id says
         something else), and as :meth:`start`.
         """
@@ -180,18 +176,16 @@ class Runs:
                 raise
             snapshot = await history(self.log, stream)
             if is_there(snapshot, message):
-                return None
+                return
             if outside.grammar.busy or snapshot.waiting:
                 if self.draining:
                     raise Draining
                 await outside.append(replace(message, request=settings(start)))
-                return None
+                return
             self._queued.discard(stream)
-            start = replace(start, input=(*conversation(snapshot), message))
-            name, options = self._admit(start)
-            own, writer = replace(start, model=name), Writer(self.log, stream)
+            writer = Writer(self.log, stream)
             await writer.open()
-            return await self._begin(writer, following(snapshot, stream), own, options, (message,), "")
+            await self._answer(writer, snapshot, start, (message,))
 
     async def stop(self, stream: str, by: str = "") -> bool:
         """
@@ -202,13 +196,17 @@ class Runs:
         async with self._turns.of(stream):
             outside = Writer(self.log, stream, owner=False)
             await outside.open()
-            if stream in self._queued and not outside.grammar.busy:
-                await self._take_up(stream)  # between two answers the next one is what is to be stopped
+            while stream in self._queued and not outside.grammar.busy:
+                if await self._take_up(stream):  # between two answers the next one is what is to be stopped
+                    break
             waiting = (await history(self.log, stream)).waiting if stream in self._queued else {}
+            asked = StopRequested(by, tuple(waiting))
             run = self._active.get(stream)
-            if run is not None:
-                return await run.stop(by, tuple(waiting))
-            return await self._close(stream, StopRequested(by, tuple(waiting)))
+            if run is not None and not await run.stop(asked):
+                return False
+            if run is None or stream in self._parked:  # it may have been let go meanwhile
+                return await self._close(stream, asked)
+            return True
 
     async def decide(self, stream: str, decision: Decide) -> None:
         """
@@ -327,14 +325,23 @@ class Runs:
             options.append(Option(served.upstream, own))
         return options
 
+    async def _answer(
+        self, writer: Writer, snapshot: Snapshot, start: Start, messages: tuple[MessageAdded, ...]
+    ) -> Started:
+        """Add ``messages`` to a stream that ``snapshot`` is, and begin to answer them."""
+        start = replace(start, input=(*conversation(snapshot), *messages))
+        name, options = self._admit(start)
+        own = replace(start, model=name)
+        return await self._begin(writer, following(snapshot, writer.stream), own, options, messages)
+
     async def _begin(
         self,
         writer: Writer,
         name: str,
         start: Start,
         options: Sequence[Option],
-        messages: Sequence[MessageAdded],
-        digest: str,
+        messages: Sequence[MessageAdded] = (),
+        digest: str = "",
         answers: MessageAdded | UnsetType = UNSET,
     ) -> Started:
         kept: dict[str, Any] = {**settings(start), **({"digest": digest} if digest else {})}
@@ -398,7 +405,7 @@ class Runs:
             failed = ResponseFailed(exc.code, exc.message, exc.retryable, extra={"status": exc.status})
             await writer.append(begun, failed)
             return False
-        await self._begin(writer, name, start, options, (), "", message)
+        await self._begin(writer, name, start, options, answers=message)
         return True
 
     async def _go_on(self, stream: str) -> None:
@@ -415,9 +422,9 @@ class Runs:
         await writer.open()
         snapshot = await history(self.log, stream)
         response = snapshot.response
+        self._parked.pop(stream, None)
         if response is None or not writer.grammar.busy:
             return
-        self._parked.pop(stream, None)
         snapshot.turns = [turn for turn in snapshot.turns if turn is not response]
         start = replace(start_of(response), model=response.model, input=conversation(snapshot))
         self._launch(writer, start, response.response_id)

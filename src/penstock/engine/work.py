@@ -22,11 +22,10 @@ from msgspec import UNSET
 from ..calls import Call, arguments_of, calls, digest
 from ..errors import InvalidJson, PenstockError
 from ..events import Event, ReviewDone, ReviewRequested, ToolDone, ToolFailed, ToolStarted
-from ..log import Log
 from ..requests import Start, Tool
 from ..snapshot import Response
 from .interrupt import Interruptible
-from .reading import latest
+from .reading import Latest
 from .schemas import compiled
 from .tools import Asking, ToolFault, Tools
 from .writer import Writer
@@ -85,16 +84,16 @@ class Work:
         """Somebody has decided about a call."""
         self._news.set()
 
-    async def done(self, log: Log, gate: Interruptible) -> Response:
+    async def done(self, answer: Latest, gate: Interruptible) -> Response:
         """
-        Do what can be done about the calls of the latest answer; return it as it stands then.
+        Do what can be done about the calls of ``answer``; return it as it stands then.
 
         Each call has its result by then, or waits for a human, or is the caller's.
         Raises: Interrupted, while it waits for tools; then :meth:`break_off`.
         """
         while True:
             self._news.clear()
-            response = await latest(log, self._writer.stream)
+            response = await answer.look()
             events, ready = self._due(response)
             if events:
                 await self._writer.append(*events)
@@ -110,21 +109,15 @@ class Work:
         """Return what is to be written about the calls now, and which of them are then to be run."""
         events: list[Event] = []
         ready: list[_Ready] = []
-        waiting: list[float] = []
-        for call in left(response, self._start):
-            if call.call_id in self._running:
-                continue
-            if call.waits:
-                assert call.review is not None
-                waiting.append(call.review.expires_at or float("inf"))
-                continue
-            said, run = self._next(call)
-            events += said
-            waiting += [
-                event.expires_at or float("inf") for event in said if isinstance(event, ReviewRequested)
-            ]
-            ready += [run] if run is not None else []
-        self.expires_at = min(waiting, default=None)
+        waiting = [call for call in left(response, self._start) if call.call_id not in self._running]
+        for call in waiting:
+            if not call.waits:
+                said, run = self._next(call)
+                events += said
+                ready += [run] if run is not None else []
+        asked = [call.review for call in waiting if call.waits and call.review is not None]
+        asked += [event for event in events if isinstance(event, ReviewRequested)]
+        self.expires_at = min((review.expires_at for review in asked if review.expires_at), default=None)
         return events, ready
 
     def _next(self, call: Call) -> tuple[list[Event], _Ready | None]:
@@ -143,10 +136,12 @@ class Work:
         if call.started is not None:
             return [], ready
         began = ToolStarted(call.call_id, tool.name, arguments)
+        bound = self._digest(call.call_id, tool.name, arguments)
         match call.decision:
             case None if self._asks(tool):
-                return [self._question(call, arguments)], None
-            case ReviewDone(verdict="approved", digest=approved) if approved != self._digest(call, arguments):
+                expires_at = time.time() + self._review_time
+                return [ReviewRequested(call.call_id, tool.name, bound, arguments, expires_at)], None
+            case ReviewDone(verdict="approved", digest=approved) if approved != bound:
                 return self._failed(call, "what was approved is not what the call says"), None
             case ReviewDone(verdict="approved", output=output) if output is not UNSET:
                 return [began, ToolDone(call.call_id, output)], None
@@ -173,23 +168,16 @@ class Work:
                 raise InvalidJson(f"the arguments do not fit the tool's parameters: {path or 'they'}: {why}")
         return arguments
 
-    def _question(self, call: Call, arguments: dict[str, Any]) -> ReviewRequested:
-        expires_at = time.time() + self._review_time
-        return ReviewRequested(
-            call.call_id, call.part.tool, self._digest(call, arguments), arguments, expires_at
-        )
-
-    def _digest(self, call: Call, arguments: dict[str, Any]) -> str:
-        return digest(self._writer.stream, self._response_id, call.call_id, call.part.tool, arguments)
+    def _digest(self, call_id: str, tool: str, arguments: dict[str, Any]) -> str:
+        return digest(self._writer.stream, self._response_id, call_id, tool, arguments)
 
     # -- running
 
     async def _run(self, ready: _Ready) -> Any:
-        bound = digest(
-            self._writer.stream, self._response_id, ready.call_id, ready.tool.name, ready.arguments
-        )
-        asking = Asking(self._writer.stream, self._response_id, ready.call_id, bound)
-        return await self._tools.run(ready.tool, ready.arguments, asking)
+        call_id, tool, arguments = ready
+        bound = self._digest(call_id, tool.name, arguments)
+        asking = Asking(self._writer.stream, self._response_id, call_id, bound)
+        return await self._tools.run(tool, arguments, asking)
 
     async def _wait(self, gate: Interruptible) -> None:
         """Wait until a tool has ended, or somebody has decided; write down what has ended."""

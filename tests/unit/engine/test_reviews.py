@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,15 +12,20 @@ from msgspec import UNSET
 
 from agency import Agents, Model, call, kinds, says, tool, until
 from penstock.calls import digest
+from penstock.cursor import Cursor
 from penstock.errors import ReviewDecided, ReviewNotFound
 from penstock.events import (
+    Event,
     ResponseDone,
     ReviewDone,
     ReviewRequested,
+    StopRequested,
     ToolDone,
     ToolFailed,
     ToolStarted,
 )
+from penstock.log import Head, Record
+from penstock.log.memory import MemoryLog
 from penstock.requests import Decide
 
 PAY = tool("pay", needs_review=True)
@@ -252,3 +258,59 @@ async def test_the_same_call_in_the_next_answer_is_another() -> None:
     with pytest.raises(ReviewDecided):
         await agents.runs.decide(stream, approved(digest=first.digest))
     assert len(agents.notes.ran) == 1
+
+
+class Slow(MemoryLog):
+    """A log that takes its time when a run looks, after it has asked a human, what there is left to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looking, self.looked = asyncio.Event(), asyncio.Event()
+        self.before_stop: Callable[[], Awaitable[None]] | None = None
+        self._asked = False
+
+    async def batch(self, stream: str, cursor: Cursor | None, limit: int = 1000) -> list[Record]:
+        found = await super().batch(stream, cursor, limit)
+        if self._asked:
+            self._asked = False
+            self.looking.set()
+            await self.looked.wait()
+        return found
+
+    async def append(self, stream: str, events: Sequence[Event], **more: Any) -> Head:
+        if self.before_stop is not None and isinstance(events[0], StopRequested):
+            await self.before_stop()
+        self._asked = any(isinstance(event, ReviewRequested) for event in events)
+        return await super().append(stream, events, **more)
+
+
+async def looking() -> tuple[Agents, Slow, str]:
+    """Return a run that is about to find that it waits for humans only."""
+    log = Slow()
+    agents = Agents(Model(call(("c", "pay", '{"to":"Ida","sum":3}'))), PAY, log=log)
+    stream = await agents.begin()
+    await log.looking.wait()
+    return agents, log, stream
+
+
+async def test_a_stop_ends_a_run_that_is_about_to_be_let_go() -> None:
+    agents, log, stream = await looking()
+    assert await agents.runs.stop(stream, "ada")
+    log.looked.set()
+    end = (await agents.ended(stream))[-1]
+    assert isinstance(end, ResponseDone) and end.finish_reason == "cancelled"
+
+
+async def test_a_stop_ends_an_answer_whose_run_was_let_go_meanwhile() -> None:
+    agents, log, stream = await looking()
+
+    async def let_go() -> None:
+        log.looked.set()
+        while len(agents.runs):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    log.before_stop = let_go
+    assert await agents.runs.stop(stream, "ada")
+    events = await agents.ended(stream)
+    assert isinstance(events[-1], ResponseDone) and events[-1].finish_reason == "cancelled"
+    assert [type(event) for event in events].count(StopRequested) == 1
